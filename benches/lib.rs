@@ -1,0 +1,1 @@
+//! Shared shapes and inputs of the benchmarks.

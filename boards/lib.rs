@@ -1,0 +1,3 @@
+//! Boards as data.
+#![no_std]
+#![forbid(unsafe_code)]

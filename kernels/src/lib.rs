@@ -1,0 +1,18 @@
+//! The arithmetic of Homespun: one table of operations per instruction set, chosen at run time.
+//!
+//! ```text
+//! Kernels ── scalar   the specification, bit-identical on every target
+//!         ├─ avx2     AVX2 + FMA + F16C
+//!         └─ neon     Armv8-A Advanced SIMD
+//! ```
+//! Letters of shapes: T tokens, K inputs of a matrix, N outputs.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+
+mod matrix;
+mod pool;
+mod scalar;
+mod table;
+
+pub use matrix::{DType, Data, Matrix};
+pub use pool::{Pool, Serial, chunks_mut};
+pub use table::{Isa, Kernels};

@@ -1,0 +1,1 @@
+//! Flash memories behind `embedded_storage::nor_flash::NorFlash`.

@@ -1,0 +1,1 @@
+//! The sample buffer: fixed bins in flash.
