@@ -4,5 +4,7 @@
 //! Without its feature `std` only what a microcontroller needs is left: [`flash`] and [`samples`].
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
+#[cfg(feature = "std")]
+pub mod dialogue;
 pub mod flash;
 pub mod samples;
