@@ -7,6 +7,8 @@
 pub mod config;
 pub mod family;
 pub mod lora;
+pub mod rouge;
+pub mod select;
 pub mod weights;
 
 pub use homespun_kernels as kernels;

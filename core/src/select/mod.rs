@@ -1,0 +1,115 @@
+//! Which dialogues are worth keeping: three metrics of quality (all "higher is better") and the
+//! policies that decide with them (Qin et al., DAC 2024, arXiv 2311.12275).
+//!
+//! ```text
+//! states (T, D) -> entropy       EOE   how spread the components of the last state are
+//! words         -> domain        DSS   how often the text speaks of the lexicons' domains
+//! embedding (D) -> dissimilarity IDD   how far from the buffered sets of the same domain
+//! scores + embedding -> policy   Store(bin) | Replace(bin) | Drop
+//! ```
+
+pub mod dissimilarity;
+pub mod domain;
+pub mod entropy;
+pub mod policy;
+
+pub use dissimilarity::Peers;
+pub use domain::{Domain, Lexicon, Lexicons};
+pub use policy::{Policy, Setting, Verdict};
+
+/// What the selector knows of one dialogue. Every figure is finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scores {
+    /// EOE, see [`entropy`].
+    pub entropy: f32,
+    /// DSS, see [`domain`].
+    pub domain_score: f32,
+    /// The dominant domain.
+    pub domain: Domain,
+    /// IDD at arrival, see [`dissimilarity`].
+    pub dissimilarity: f32,
+    /// The tokens that the entropy was taken over.
+    pub tokens: u32,
+}
+
+/// One buffered dialogue, without its text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Entry {
+    /// Its scores when it arrived.
+    pub scores: Scores,
+    /// How many dialogues had arrived before it.
+    pub arrival: u64,
+}
+
+/// A dialogue that asks for a bin.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its scores against the buffer as it is now.
+    pub scores: Scores,
+    /// `(D)`: the mean of its states after the final norm.
+    pub embedding: &'a [f32],
+    /// How many dialogues arrived before it, dropped ones included.
+    pub arrival: u64,
+}
+
+/// The buffer as a policy sees it.
+pub trait Buffer {
+    /// How many bins there are, free ones included.
+    fn bins(&self) -> usize;
+
+    /// What bin `bin` holds; `None` if it is free.
+    fn entry(&self, bin: usize) -> Option<Entry>;
+
+    /// Writes the embedding of bin `bin` to `out (D)`.
+    ///
+    /// # Errors
+    /// If the bin is free, its embedding has another length or it cannot be read.
+    fn embedding(&mut self, bin: usize, out: &mut [f32]) -> Result<(), Unreadable>;
+}
+
+/// A bin whose embedding cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The bin.
+    pub bin: usize,
+}
+
+/// Why no verdict was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The embedding of a buffered dialogue cannot be had.
+    Unreadable(Unreadable),
+    /// The scratch memory is too small; lengths in `f32`.
+    Scratch {
+        /// What [`policy::scratch_len`] asks for.
+        needed: usize,
+        /// What was lent.
+        available: usize,
+    },
+}
+
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        Error::Unreadable(unreadable)
+    }
+}
+
+impl core::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "the embedding in bin {} cannot be read", self.bin)
+    }
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Error::Unreadable(unreadable) => unreadable.fmt(f),
+            Error::Scratch { needed, available } => {
+                write!(f, "selection needs {needed} floats of scratch memory, has {available}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Unreadable {}
+impl core::error::Error for Error {}
