@@ -107,10 +107,10 @@ impl Config {
                 return Err(ConfigError::TooLarge { field, value, limit });
             }
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(ConfigError::UnevenHeads { heads: self.heads, kv_heads: self.kv_heads });
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Err(ConfigError::OddHeadDim { head_dim: self.head_dim });
         }
         let q_dim = product("num_attention_heads * head_dim", self.heads, self.head_dim)?;

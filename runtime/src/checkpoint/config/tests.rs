@@ -1,0 +1,1 @@
+//! Configurations of both styles, field by field.

@@ -1,0 +1,82 @@
+//! The header of one safetensors file.
+//!
+//! ```text
+//! 0        8             8 + n                         end
+//! | n: u64 | n bytes JSON | tensors, without holes      |
+//!            {"name": {"dtype", "shape", "data_offsets": [from, to)}}, from 8 + n on
+//! ```
+
+use core::ops::Range;
+use std::path::Path;
+
+pub(super) use safetensors::Dtype;
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
+
+use super::{Error, file_error};
+
+/// The longest header that is read; a real one has some 100 bytes a tensor.
+const MAX_HEADER: u64 = 16 << 20;
+
+/// Where a tensor lies and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The tensor's name.
+    pub(crate) name: String,
+    /// How its elements are stored.
+    pub(crate) dtype: Dtype,
+    /// Its sizes.
+    pub(crate) shape: Vec<usize>,
+    /// Its bytes in the file.
+    pub(crate) bytes: Range<usize>,
+}
+
+/// Reads and checks the header of `bytes`, the whole of `file`.
+///
+/// # Errors
+/// If it is no safetensors file, cut short, or its header does not fit its tensors.
+pub(crate) fn read_header(file: &Path, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
+    if bytes.starts_with(b"GGUF") {
+        return Err(Error::Gguf { path: file.to_path_buf() });
+    }
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(file_error(
+            file,
+            format!("is no safetensors file: {} bytes are less than a header", bytes.len()),
+        ));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER {
+        return Err(file_error(
+            file,
+            format!("is no safetensors file: a header of {length} bytes (at most {MAX_HEADER})"),
+        ));
+    }
+    if length > rest.len() as u64 {
+        return Err(file_error(
+            file,
+            format!(
+                "is cut short or no safetensors file: a header of {length} bytes in {} bytes",
+                bytes.len()
+            ),
+        ));
+    }
+    let (header, metadata) = SafeTensors::read_metadata(bytes)
+        .map_err(|e| file_error(file, format!("has a bad safetensors header: {e}")))?;
+    Ok(entries(8 + header, &metadata))
+}
+
+fn entries(start: usize, metadata: &Metadata) -> Vec<Entry> {
+    let mut entries: Vec<_> = metadata
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| Entry {
+            name,
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            bytes: start + info.data_offsets.0..start + info.data_offsets.1,
+        })
+        .collect();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    entries
+}

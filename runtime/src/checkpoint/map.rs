@@ -1,0 +1,48 @@
+//! The bytes of a weights file: mapped from disk, or lying in the program.
+
+use core::ops::Deref;
+use std::fs::{self, File};
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use super::{Error, file_error, io_error};
+
+/// Bytes that do not move and do not change.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    /// A file, mapped read-only.
+    Map(Mmap),
+    /// Part of the program.
+    Static(&'static [u8]),
+}
+
+impl Bytes {
+    /// Maps `file` read-only.
+    ///
+    /// # Errors
+    /// If it cannot be opened or is not a regular file (opening a pipe would wait for ever).
+    pub(super) fn map(file: &Path) -> Result<Self, Error> {
+        let kind = fs::metadata(file).map_err(|e| io_error(file, e))?;
+        if !kind.is_file() {
+            return Err(file_error(file, "is not a regular file"));
+        }
+        let handle = File::open(file).map_err(|e| io_error(file, e))?;
+        // SAFETY: the map is private to this process and read-only, and this process never writes
+        // weights in place (`durable` renames). That no other process changes or cuts the file
+        // short while it is mapped is asked of the user in this folder's documentation.
+        let map = unsafe { Mmap::map(&handle) }.map_err(|e| io_error(file, e))?;
+        Ok(Bytes::Map(map))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Map(map) => map,
+            Bytes::Static(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! A checkpoint in Hugging Face's layout: its configuration and its weights, borrowed from a map.
+//!
+//! ```text
+//! folder/config.json                     sizes and family        -> core's Config
+//!        generation_config.json          end tokens (optional)
+//!        model.safetensors               or
+//!        model.safetensors.index.json    tensor name -> shard
+//!        model-0000k-of-0000n.safetensors
+//! ```
+//! Files are opened read-only and mapped. A file that another process cuts short while it is mapped
+//! kills this one (SIGBUS): replace checkpoints by renaming, never in place.
+
+mod config;
+mod fingerprint;
+mod header;
+mod index;
+mod map;
+
+mod tensors;
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use homespun_core::config::{Config, ConfigError};
+use homespun_core::weights::{self, Layer, LoadError, Weights};
+
+use tensors::Tensors;
+
+/// The largest JSON file that is read.
+const MAX_JSON: u64 = 64 << 20;
+
+/// An open checkpoint; the weights it lends live as long as it does.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    config: Config,
+    special: SpecialTokens,
+    tensors: Tensors,
+}
+
+/// The tokens that begin and end a text, as the model's files give them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpecialTokens {
+    /// `bos_token_id`.
+    pub bos: Option<u32>,
+    /// `eos_token_id`, one or several; generation stops at any.
+    pub eos: Vec<u32>,
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder cannot be read.
+    #[error("{}: cannot be read", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The path leads to GGUF.
+    #[error("{}: GGUF is not read; use the safetensors folder", path.display())]
+    Gguf {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path is no checkpoint folder, or a file is no file of its kind.
+    #[error("{}: {reason}", file.display())]
+    File {
+        /// The file or folder.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file is not JSON.
+    #[error("{}: is not valid JSON", file.display())]
+    Json {
+        /// The file.
+        file: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A field of a JSON file is missing, wrong or not supported.
+    #[error("{}: `{field}` {reason}", file.display())]
+    Field {
+        /// The file.
+        file: PathBuf,
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The sizes of `config.json` are unusable.
+    #[error("{}: {source}", file.display())]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// The field and the reason.
+        source: ConfigError,
+    },
+    /// A tensor is missing, misshapen, unexpected or of an unknown element type.
+    #[error("{}: tensor `{tensor}` {reason}", file.display())]
+    Tensor {
+        /// The file, or the folder of shards.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Checkpoint {
+    /// Opens the folder `path`, reads its configuration and checks every tensor's name and shape.
+    ///
+    /// # Errors
+    /// Names the file and the field or tensor that is missing, damaged or not supported.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let path = path.to_path_buf();
+        let folder = fs::metadata(&path).map_err(|source| io_error(&path, source))?;
+        if !folder.is_dir() {
+            return Err(if is_gguf(&path) {
+                Error::Gguf { path }
+            } else {
+                file_error(&path, "is no folder; give the folder that holds config.json")
+            });
+        }
+        let config_file = path.join("config.json");
+        if !config_file.exists() && holds_only_gguf(&path)? {
+            return Err(Error::Gguf { path });
+        }
+        let (mut config, mut special) = config::parse(&config_file, &read_json(&config_file)?)?;
+        let generation = path.join("generation_config.json");
+        if generation.exists() {
+            special = config::generation(&generation, &read_json(&generation)?, special)?;
+        }
+        let tensors = match index::find(&path)? {
+            index::Layout::One(file) => Tensors::open(file.clone(), &[file], None)?,
+            index::Layout::Sharded(index) => {
+                Tensors::open(index.file, &index.shards, Some(&index.weight_map))?
+            }
+        };
+        let tensors = tensors.checked(&mut config)?;
+        Self { path, config, special, tensors }.loadable()
+    }
+
+    /// A checkpoint that lies in the program itself, as the contents of `config.json` and of
+    /// `model.safetensors`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]; files are named `built-in/...`.
+    pub fn from_static(
+        config_json: &'static [u8],
+        safetensors: &'static [u8],
+    ) -> Result<Self, Error> {
+        let path = PathBuf::from("built-in");
+        let config_file = path.join("config.json");
+        let json = parse_json(&config_file, config_json)?;
+        let (mut config, special) = config::parse(&config_file, &json)?;
+        let file = path.join("model.safetensors");
+        let tensors = Tensors::of_static(file, safetensors)?.checked(&mut config)?;
+        Self { path, config, special, tensors }.loadable()
+    }
+
+    /// Loads once for the checks alone, so that later loads cannot fail.
+    fn loadable(self) -> Result<Self, Error> {
+        let layers = self.layers()?;
+        self.weights(&layers)?;
+        Ok(self)
+    }
+
+    /// The folder; `built-in` for [`Checkpoint::from_static`].
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The model's shape. `tied` is as the weights are: false where head and embedding are both
+    /// stored and differ, whatever `config.json` says (as transformers 5 does).
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The tokens that begin and end a text.
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// The bytes of all stored tensors.
+    pub fn weight_bytes(&self) -> u64 {
+        self.tensors.bytes()
+    }
+
+    /// The weights of each layer, for [`Checkpoint::weights`].
+    ///
+    /// # Errors
+    /// None that [`Checkpoint::open`] has not seen.
+    pub fn layers(&self) -> Result<Vec<Layer<'_>>, Error> {
+        let mut layers = vec![Layer::empty(); self.config.layers];
+        weights::load_layers(&&self.tensors, &self.config, &mut layers)
+            .map_err(|e| self.tensors.error(e))?;
+        Ok(layers)
+    }
+
+    /// All weights, beside the layers that [`Checkpoint::layers`] gave.
+    ///
+    /// # Errors
+    /// None that [`Checkpoint::open`] has not seen.
+    ///
+    /// # Panics
+    /// If `layers` has another length than the model.
+    pub fn weights<'s>(&'s self, layers: &'s [Layer<'s>]) -> Result<Weights<'s>, Error> {
+        weights::assemble(&&self.tensors, &self.config, layers).map_err(|e| self.tensors.error(e))
+    }
+
+    /// What tells this base from another: a SHA-256 in hex over the configuration, every tensor's
+    /// name, type and shape, all bytes of small tensors and six samples of 4 KiB of larger ones.
+    /// How tensors are spread over files does not matter. No proof against forgery.
+    pub fn base_hash(&self) -> String {
+        fingerprint::base_hash(&self.config, &self.tensors)
+    }
+}
+
+impl Tensors {
+    fn error(&self, error: LoadError<Error>) -> Error {
+        let (tensor, reason) = match error {
+            LoadError::Source(error) => return error,
+            LoadError::Missing { name } => (name, "is missing".to_owned()),
+            LoadError::Length { name, found, expected } => {
+                (name, format!("has {found} elements, not {expected}"))
+            }
+        };
+        Error::Tensor { file: self.file().to_path_buf(), tensor: tensor.to_string(), reason }
+    }
+}
+
+fn io_error(file: &Path, source: io::Error) -> Error {
+    Error::Io { file: file.to_path_buf(), source }
+}
+
+fn file_error(file: &Path, reason: impl Into<String>) -> Error {
+    Error::File { file: file.to_path_buf(), reason: reason.into() }
+}
+
+fn field_error(file: &Path, field: impl Into<String>, reason: impl Into<String>) -> Error {
+    Error::Field { file: file.to_path_buf(), field: field.into(), reason: reason.into() }
+}
+
+/// Whether a file is GGUF by its name or its first bytes.
+fn is_gguf(file: &Path) -> bool {
+    let mut magic = [0; 4];
+    let begins =
+        |file: &Path| fs::File::open(file).and_then(|mut f| f.read_exact(&mut magic)).is_ok();
+    named_gguf(file) || fs::metadata(file).is_ok_and(|m| m.is_file()) && begins(file) && magic == *b"GGUF"
+}
+
+fn named_gguf(file: &Path) -> bool {
+    file.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
+}
+
+/// Whether a folder holds a GGUF file and no safetensors.
+fn holds_only_gguf(folder: &Path) -> Result<bool, Error> {
+    let mut gguf = false;
+    for entry in fs::read_dir(folder).map_err(|e| io_error(folder, e))? {
+        let file = entry.map_err(|e| io_error(folder, e))?.path();
+        if file.extension().is_some_and(|e| e == "safetensors") {
+            return Ok(false);
+        }
+        gguf |= named_gguf(&file);
+    }
+    Ok(gguf)
+}
+
+/// An object in a JSON file of at most [`MAX_JSON`] bytes.
+pub(crate) type Object = serde_json::Map<String, serde_json::Value>;
+
+pub(crate) fn read_json(file: &Path) -> Result<Object, Error> {
+    let kind = fs::metadata(file).map_err(|e| io_error(file, e))?;
+    if !kind.is_file() {
+        return Err(file_error(file, "is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(file)
+        .and_then(|f| f.take(MAX_JSON + 1).read_to_end(&mut bytes))
+        .map_err(|e| io_error(file, e))?;
+    parse_json(file, &bytes)
+}
+
+fn parse_json(file: &Path, bytes: &[u8]) -> Result<Object, Error> {
+    if bytes.len() as u64 > MAX_JSON {
+        return Err(file_error(file, format!("is longer than {MAX_JSON} bytes")));
+    }
+    let value = serde_json::from_slice(bytes)
+        .map_err(|source| Error::Json { file: file.to_path_buf(), source })?;
+    match value {
+        serde_json::Value::Object(object) => Ok(object),
+        _ => Err(file_error(file, "is no JSON object")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
