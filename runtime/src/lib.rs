@@ -5,6 +5,8 @@
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 #[cfg(feature = "std")]
+pub mod checkpoint;
+#[cfg(feature = "std")]
 pub mod dialogue;
 pub mod flash;
 pub mod samples;

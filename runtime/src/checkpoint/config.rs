@@ -95,17 +95,6 @@ pub(super) fn parse(file: &Path, json: &Object) -> Result<(Config, SpecialTokens
     refuse_unsupported(&fields)?;
     let spec = family.spec();
     let (dim, heads) = (fields.required("hidden_size")?, fields.required("num_attention_heads")?);
-    let head_dim = match (fields.size("head_dim")?, spec.head_dim) {
-        (Some(given), _) => given,
-        (None, Some(usual)) if !json.contains_key("head_dim") => usual,
-        (None, _) => dim.checked_div(heads).unwrap_or(0),
-    };
-    if fields.get("head_dim").is_none() && heads.checked_mul(head_dim) != Some(dim) && heads > 0 {
-        if spec.head_dim.is_none() {
-            let reason = format!("is {heads}, which does not divide `hidden_size` {dim}");
-            return Err(fields.error("num_attention_heads", reason));
-        }
-    }
     let max_context = fields.required("max_position_embeddings")?;
     let (rope_theta, rope_scaling) = rope(&fields, max_context)?;
     let bias = |bias| match bias {
@@ -120,7 +109,7 @@ pub(super) fn parse(file: &Path, json: &Object) -> Result<(Config, SpecialTokens
         layers: fields.required("num_hidden_layers")?,
         heads,
         kv_heads: fields.size("num_key_value_heads")?.unwrap_or(heads),
-        head_dim,
+        head_dim: head_dim(&fields, family, dim, heads)?,
         vocab: fields.required("vocab_size")?,
         max_context,
         norm_eps: fields.float("rms_norm_eps")?.unwrap_or(1e-6),
@@ -156,6 +145,19 @@ pub(super) fn generation(
         bos: tokens(&fields, "bos_token_id")?.first().copied().or(config.bos),
         eos: if eos.is_empty() { config.eos } else { eos },
     })
+}
+
+fn head_dim(fields: &Fields<'_>, family: Family, dim: usize, heads: usize) -> Result<usize, Error> {
+    let usual = family.spec().head_dim.filter(|_| !fields.object.contains_key("head_dim"));
+    match fields.size("head_dim")?.or(usual) {
+        Some(head_dim) => Ok(head_dim),
+        None if heads == 0 => Ok(0), // refused by `validate`
+        None if dim.is_multiple_of(heads) => Ok(dim / heads),
+        None => {
+            let reason = format!("is {heads}, which does not divide `hidden_size` {dim}");
+            Err(fields.error("num_attention_heads", reason))
+        }
+    }
 }
 
 /// One token or a list of them.

@@ -246,12 +246,12 @@ fn field_error(file: &Path, field: impl Into<String>, reason: impl Into<String>)
     Error::Field { file: file.to_path_buf(), field: field.into(), reason: reason.into() }
 }
 
-/// Whether a file is GGUF by its name or its first bytes.
-fn is_gguf(file: &Path) -> bool {
+/// Whether a path leads to GGUF by its name or its first bytes.
+fn is_gguf(path: &Path) -> bool {
     let mut magic = [0; 4];
-    let begins =
-        |file: &Path| fs::File::open(file).and_then(|mut f| f.read_exact(&mut magic)).is_ok();
-    named_gguf(file) || fs::metadata(file).is_ok_and(|m| m.is_file()) && begins(file) && magic == *b"GGUF"
+    let read = |mut file: fs::File| file.read_exact(&mut magic);
+    let regular = fs::metadata(path).is_ok_and(|m| m.is_file());
+    named_gguf(path) || regular && fs::File::open(path).and_then(read).is_ok() && magic == *b"GGUF"
 }
 
 fn named_gguf(file: &Path) -> bool {

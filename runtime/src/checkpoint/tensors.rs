@@ -8,9 +8,9 @@ use homespun_core::config::Config;
 use homespun_core::weights::{self, TensorSource};
 use homespun_kernels::Data;
 
-use super::map::Bytes;
+use super::Error;
 use super::header::{Dtype, Entry, read_header};
-use super::{Error, io_error};
+use super::map::Bytes;
 
 /// All tensors by name.
 #[derive(Debug)]
