@@ -10,3 +10,5 @@ pub mod checkpoint;
 pub mod dialogue;
 pub mod flash;
 pub mod samples;
+#[cfg(feature = "std")]
+pub mod tokenizer;
