@@ -5,9 +5,13 @@
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 #[cfg(feature = "std")]
+pub mod adapter;
+#[cfg(feature = "std")]
 pub mod checkpoint;
 #[cfg(feature = "std")]
 pub mod dialogue;
+#[cfg(feature = "std")]
+pub mod durable;
 pub mod flash;
 pub mod samples;
 #[cfg(feature = "std")]

@@ -13,84 +13,15 @@ use homespun_core::config::{Config, RopeScaling};
 use homespun_core::family::{Bias, Family, Window};
 use serde_json::Value;
 
-use super::{Error, Object, SpecialTokens, field_error};
-
-/// An object's fields, with errors that name the file.
-#[derive(Clone, Copy)]
-struct Fields<'f> {
-    file: &'f Path,
-    /// Before each name in errors: `rope_parameters.` or nothing.
-    inside: &'static str,
-    object: &'f Object,
-}
-
-impl<'f> Fields<'f> {
-    fn error(&self, field: &str, reason: impl Into<String>) -> Error {
-        field_error(self.file, format!("{}{field}", self.inside), reason)
-    }
-
-    /// The field's value; null counts as absent.
-    fn get(&self, field: &str) -> Option<&'f Value> {
-        self.object.get(field).filter(|value| !value.is_null())
-    }
-
-    fn read<T>(
-        &self,
-        field: &str,
-        kind: &str,
-        convert: impl Fn(&'f Value) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        self.get(field)
-            .map(|value| {
-                convert(value)
-                    .ok_or_else(|| self.error(field, format!("is {}, not {kind}", short(value))))
-            })
-            .transpose()
-    }
-
-    fn size(&self, field: &str) -> Result<Option<usize>, Error> {
-        self.read(field, "a whole number of at least 0", |v| {
-            v.as_u64().and_then(|n| usize::try_from(n).ok())
-        })
-    }
-
-    fn required(&self, field: &str) -> Result<usize, Error> {
-        self.size(field)?.ok_or_else(|| self.error(field, "is missing"))
-    }
-
-    fn float(&self, field: &str) -> Result<Option<f32>, Error> {
-        self.read(field, "a number", |v| v.as_f64().map(|x| x as f32))
-    }
-
-    fn flag(&self, field: &str) -> Result<Option<bool>, Error> {
-        self.read(field, "true or false", Value::as_bool)
-    }
-
-    fn text(&self, field: &str) -> Result<Option<&'f str>, Error> {
-        self.read(field, "a text", Value::as_str)
-    }
-
-    fn object(&self, field: &str, inside: &'static str) -> Result<Option<Fields<'f>>, Error> {
-        let object = self.read(field, "an object", Value::as_object)?;
-        Ok(object.map(|object| Fields { file: self.file, inside, object }))
-    }
-}
-
-/// A value for an error message, never long.
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
-}
+use super::fields::Fields;
+use super::{Error, Object, SpecialTokens};
 
 /// Reads `config.json`.
 ///
 /// # Errors
 /// Names the field that is missing, wrong or not supported.
 pub(super) fn parse(file: &Path, json: &Object) -> Result<(Config, SpecialTokens), Error> {
-    let fields = Fields { file, inside: "", object: json };
+    let fields = Fields::new(file, json);
     let family = family(&fields)?;
     refuse_unsupported(&fields)?;
     let spec = family.spec();
@@ -139,7 +70,7 @@ pub(super) fn generation(
     json: &Object,
     config: SpecialTokens,
 ) -> Result<SpecialTokens, Error> {
-    let fields = Fields { file, inside: "", object: json };
+    let fields = Fields::new(file, json);
     let eos = tokens(&fields, "eos_token_id")?;
     Ok(SpecialTokens {
         bos: tokens(&fields, "bos_token_id")?.first().copied().or(config.bos),

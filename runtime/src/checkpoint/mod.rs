@@ -11,8 +11,9 @@
 //! kills this one (SIGBUS): replace checkpoints by renaming, never in place.
 
 mod config;
+pub(crate) mod fields;
 mod fingerprint;
-mod header;
+pub(crate) mod header;
 mod index;
 mod map;
 
@@ -234,11 +235,11 @@ impl Tensors {
     }
 }
 
-fn io_error(file: &Path, source: io::Error) -> Error {
+pub(crate) fn io_error(file: &Path, source: io::Error) -> Error {
     Error::Io { file: file.to_path_buf(), source }
 }
 
-fn file_error(file: &Path, reason: impl Into<String>) -> Error {
+pub(crate) fn file_error(file: &Path, reason: impl Into<String>) -> Error {
     Error::File { file: file.to_path_buf(), reason: reason.into() }
 }
 

@@ -1,0 +1,109 @@
+//! LoRA adapters as PEFT stores them: read, checked against a base, and written.
+//!
+//! ```text
+//! folder/adapter_config.json          peft_type LORA, r, lora_alpha, lora_dropout, target_modules
+//!        adapter_model.safetensors    base_model.model.model.layers.{i}.{part}.{module}
+//!                                         .lora_A.weight (R, inputs)
+//!                                         .lora_B.weight (outputs, R)
+//! ```
+//! `y = W x + lora_alpha / r * B (A x)`. Tensors of f32, bf16 and f16 are read, f32 is written.
+
+mod config;
+mod tensors;
+
+use std::path::{Path, PathBuf};
+
+use homespun_core::config::Config;
+use homespun_core::lora::{Lora, LoraConfig};
+
+use crate::{checkpoint, durable};
+
+/// The name of the configuration.
+pub const CONFIG_FILE: &str = "adapter_config.json";
+
+/// The name of the tensors' file.
+pub const TENSORS_FILE: &str = "adapter_model.safetensors";
+
+/// An adapter in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapter {
+    /// Its rank, scale and targets.
+    pub config: LoraConfig,
+    /// Its parameters, flat, laid out as [`LoraConfig::offset`] says.
+    pub parameters: Vec<f32>,
+    /// `base_model_name_or_path`: for people, never followed.
+    pub base: Option<String>,
+}
+
+/// Why an adapter cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file is missing, damaged, or says something that is not supported.
+    #[error(transparent)]
+    Read(#[from] checkpoint::Error),
+    /// A tensor does not fit the base model.
+    #[error(
+        "{}: the adapter is for another base: tensor `{tensor}` has shape {found:?}, \
+         this base needs {expected:?}",
+        file.display()
+    )]
+    OtherBase {
+        /// The tensors' file.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape that the base needs.
+        expected: [usize; 2],
+    },
+    /// The folder cannot be written.
+    #[error(transparent)]
+    Write(#[from] durable::Error),
+}
+
+impl Adapter {
+    /// Reads the folder `path` as an adapter of `base`.
+    ///
+    /// # Errors
+    /// Names the file and the field or tensor that is missing, damaged, not supported, not finite
+    /// or made for another base.
+    pub fn open(path: &Path, base: &Config) -> Result<Self, Error> {
+        let (config, base_name) = config::open(path)?;
+        let parameters = tensors::open(path, &config, base)?;
+        Ok(Self { config, parameters, base: base_name })
+    }
+
+    /// Writes the folder `path`: the old one or the new one, never half.
+    ///
+    /// # Errors
+    /// If `path` holds other files than an adapter's, or cannot be written.
+    ///
+    /// # Panics
+    /// If the parameters are not those of `config` on `base`.
+    pub fn save(&self, path: &Path, base: &Config) -> Result<(), Error> {
+        let [config, tensors] = self.files(base)?;
+        durable::write_folder(path, &[(CONFIG_FILE, &config), (TENSORS_FILE, &tensors)])?;
+        Ok(())
+    }
+
+    /// The contents of the folder's two files, [`CONFIG_FILE`] and [`TENSORS_FILE`].
+    ///
+    /// # Errors
+    /// If the tensors cannot be laid out as safetensors.
+    ///
+    /// # Panics
+    /// If the parameters are not those of `config` on `base`.
+    pub fn files(&self, base: &Config) -> Result<[Vec<u8>; 2], Error> {
+        assert_eq!(self.parameters.len(), self.config.parameters(base), "parameters and config");
+        Ok([config::render(self), tensors::render(self, base)?])
+    }
+
+    /// The adapter as the model takes it.
+    pub fn lora(&self) -> Lora<'_> {
+        Lora { config: self.config, parameters: &self.parameters }
+    }
+}
+
+#[cfg(test)]
+mod tests;

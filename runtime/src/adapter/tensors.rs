@@ -1,0 +1,161 @@
+//! `adapter_model.safetensors`: two matrices for each adapted layer, flat in memory.
+
+use std::fs;
+use std::path::Path;
+
+use half::{bf16, f16};
+use homespun_core::config::Config;
+use homespun_core::lora::{LoraConfig, Target};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use super::{Adapter, Error, TENSORS_FILE};
+use crate::checkpoint::header::{Entry, read_header};
+use crate::checkpoint::{self, file_error, io_error};
+
+/// One matrix of the adapter: its name in the file, its shape and where it begins in memory.
+struct Part {
+    name: String,
+    shape: [usize; 2],
+    start: usize,
+}
+
+impl Part {
+    fn len(&self) -> usize {
+        self.shape[0] * self.shape[1]
+    }
+}
+
+/// Every matrix, in the order of memory.
+fn parts(config: &LoraConfig, base: &Config) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for layer in 0..base.layers {
+        for target in config.targets.iter() {
+            let Some(start) = config.offset(base, layer, target) else { continue };
+            let (outputs, inputs) = target.shape(base);
+            let a = [config.rank, inputs];
+            parts.push(Part { name: name(layer, target, "A"), shape: a, start });
+            let (b, start) = ([outputs, config.rank], start + a[0] * a[1]);
+            parts.push(Part { name: name(layer, target, "B"), shape: b, start });
+        }
+    }
+    parts
+}
+
+fn name(layer: usize, target: Target, matrix: &str) -> String {
+    let (parent, module) = (target.parent(), target.name());
+    format!("base_model.model.model.layers.{layer}.{parent}.{module}.lora_{matrix}.weight")
+}
+
+/// Reads the tensors in the folder `path` into flat parameters.
+///
+/// # Errors
+/// Names the tensor that is missing, unexpected, of another shape or element type, or not finite.
+pub(super) fn open(path: &Path, config: &LoraConfig, base: &Config) -> Result<Vec<f32>, Error> {
+    let file = path.join(TENSORS_FILE);
+    if !file.exists() && path.join("adapter_model.bin").exists() {
+        let bin = path.join("adapter_model.bin");
+        return Err(file_error(&bin, format!("is not read; save it as {TENSORS_FILE}")).into());
+    }
+    let kind = fs::metadata(&file).map_err(|e| io_error(&file, e))?;
+    if !kind.is_file() {
+        return Err(file_error(&file, "is not a regular file").into());
+    }
+    let bytes = fs::read(&file).map_err(|e| io_error(&file, e))?;
+    let entries = read_header(&file, &bytes)?;
+    let fail = |tensor: &str, reason: String| checkpoint::Error::Tensor {
+        file: file.clone(),
+        tensor: tensor.to_owned(),
+        reason,
+    };
+    let parts = parts(config, base);
+    // Shapes first: an adapter for another base has other layers too, and its shapes tell more.
+    for part in &parts {
+        if let Some(entry) = find(&entries, &part.name)
+            && entry.shape != part.shape
+        {
+            return Err(Error::OtherBase {
+                file,
+                tensor: part.name.clone(),
+                found: entry.shape.clone(),
+                expected: part.shape,
+            });
+        }
+    }
+    let mut parameters = vec![0.0; config.parameters(base)];
+    for part in &parts {
+        let entry =
+            find(&entries, &part.name).ok_or_else(|| fail(&part.name, "is missing".to_owned()))?;
+        let values = &mut parameters[part.start..][..part.len()];
+        decode(entry.dtype, &bytes[entry.bytes.clone()], values).ok_or_else(|| {
+            let reason = format!("has element type {:?}; F32, BF16 and F16 are read", entry.dtype);
+            fail(&part.name, reason)
+        })?;
+        if let Some(at) = values.iter().position(|x| !x.is_finite()) {
+            let reason = format!("has {} at element {at}", values[at]);
+            return Err(fail(&part.name, reason).into());
+        }
+    }
+    let mut names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
+    names.sort_unstable();
+    for entry in &entries {
+        if names.binary_search(&entry.name.as_str()).is_err() {
+            let reason =
+                "is not expected: neither `target_modules` nor the base has a place for it";
+            return Err(fail(&entry.name, reason.to_owned()).into());
+        }
+    }
+    Ok(parameters)
+}
+
+/// The entry of this name; entries are sorted.
+fn find<'e>(entries: &'e [Entry], name: &str) -> Option<&'e Entry> {
+    entries.binary_search_by(|e| e.name.as_str().cmp(name)).ok().map(|i| &entries[i])
+}
+
+/// Little-endian `bytes`, which match `values` in number, as f32; `None` for an element type that
+/// is not read.
+fn decode(dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Option<()> {
+    match dtype {
+        Dtype::F32 => fill(values, bytes, f32::from_le_bytes),
+        Dtype::BF16 => fill(values, bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::F16 => fill(values, bytes, |b| f16::from_le_bytes(b).to_f32()),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn fill<const N: usize>(values: &mut [f32], bytes: &[u8], convert: impl Fn([u8; N]) -> f32) {
+    let (elements, rest) = bytes.as_chunks::<N>();
+    assert!(rest.is_empty() && elements.len() == values.len(), "shape and bytes differ");
+    for (value, element) in values.iter_mut().zip(elements) {
+        *value = convert(*element);
+    }
+}
+
+/// The file's contents.
+///
+/// # Errors
+/// If they cannot be laid out as safetensors.
+pub(super) fn render(adapter: &Adapter, base: &Config) -> Result<Vec<u8>, Error> {
+    let fail = |e| file_error(Path::new(TENSORS_FILE), format!("cannot be laid out: {e}"));
+    let parts = parts(&adapter.config, base);
+    let stored: Vec<Vec<u8>> = parts
+        .iter()
+        .map(|part| {
+            let values = &adapter.parameters[part.start..][..part.len()];
+            values.iter().flat_map(|x| x.to_le_bytes()).collect()
+        })
+        .collect();
+    let views = parts
+        .iter()
+        .zip(&stored)
+        .map(|(part, bytes)| {
+            let view = TensorView::new(Dtype::F32, part.shape.to_vec(), bytes);
+            view.map(|view| (part.name.as_str(), view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(fail)?;
+    let metadata = [("format".to_owned(), "pt".to_owned())];
+    Ok(safetensors::serialize(views, Some(metadata.into_iter().collect())).map_err(fail)?)
+}

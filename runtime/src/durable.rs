@@ -1,0 +1,283 @@
+//! Every write that must survive a power cut: a file or a folder is the old one or the new one.
+//!
+//! ```text
+//! file     .name.PID.N.tmp: create, write, sync -> rename over name -> sync the folder
+//! folder   .name.PID.N.tmp/: each file as above -> rename to name, or exchange with the old name
+//!          in one step and remove the old one    -> sync the parent
+//! lines    append one line in one write, sync; a line cut short is dropped when next opened
+//! ```
+//! A failure removes the temporary and leaves what was there. A cut can leave a temporary behind,
+//! which no reader looks at.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// A write that did not happen.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot be written ({step})", file.display())]
+pub struct Error {
+    /// The file or folder that was to be written.
+    pub file: PathBuf,
+    /// The step that failed.
+    pub step: Step,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+/// The steps of a durable write, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The temporary is made.
+    Create,
+    /// The contents are written.
+    Write,
+    /// The contents reach the disk.
+    Sync,
+    /// The temporary takes the place of the old one.
+    Rename,
+    /// The folder's entry reaches the disk.
+    SyncFolder,
+}
+
+impl core::fmt::Display for Step {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Step::Create => "create",
+            Step::Write => "write",
+            Step::Sync => "sync",
+            Step::Rename => "rename",
+            Step::SyncFolder => "sync the folder",
+        })
+    }
+}
+
+/// Asked before every step; the tests' double fails some.
+type Before<'b> = &'b mut dyn FnMut(Step) -> io::Result<()>;
+
+/// Replaces the file `path` by `bytes`.
+///
+/// # Errors
+/// If a step fails; up to the rename the old file is intact, after it the new one is whole.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_steps(path, bytes, &mut |_| Ok(()))
+}
+
+fn write_steps(path: &Path, bytes: &[u8], before: Before<'_>) -> Result<(), Error> {
+    let run = Run { path };
+    let temporary = run.temporary()?;
+    let renamed = run
+        .file(&temporary, bytes, before)
+        .and_then(|()| run.step(Step::Rename, before, || fs::rename(&temporary, path)));
+    if renamed.is_err() {
+        fs::remove_file(&temporary).ok();
+    }
+    renamed?;
+    run.step(Step::SyncFolder, before, || sync_folder(parent(path)))
+}
+
+/// Replaces the folder `path` by one that holds just `files` (name, contents).
+///
+/// An existing folder must be empty or hold no other names than these: nothing else is ever
+/// removed. Where the file system cannot exchange two folders, a cut between two renames can leave
+/// the old folder under its temporary name; the new one is whole under its own.
+///
+/// # Errors
+/// If `path` holds something else, or a step fails; then what was there is intact.
+pub fn write_folder(path: &Path, files: &[(&str, &[u8])]) -> Result<(), Error> {
+    write_folder_steps(path, files, &mut |_| Ok(()))
+}
+
+fn write_folder_steps(
+    path: &Path,
+    files: &[(&str, &[u8])],
+    before: Before<'_>,
+) -> Result<(), Error> {
+    let run = Run { path };
+    run.refuse_other_contents(files)?;
+    let temporary = run.temporary()?;
+    let made = run.step(Step::Create, before, || fs::create_dir(&temporary)).and_then(|()| {
+        for (name, bytes) in files {
+            run.file(&temporary.join(name), bytes, before)?;
+        }
+        run.step(Step::Sync, before, || sync_folder(&temporary))?;
+        run.step(Step::Rename, before, || put_folder(&temporary, path))
+    });
+    // Holds the old folder after an exchange, the unfinished new one after a failure.
+    fs::remove_dir_all(&temporary).ok();
+    made?;
+    run.step(Step::SyncFolder, before, || sync_folder(parent(path)))
+}
+
+/// Moves the folder `new` to `path`; a folder that was there ends as `new`.
+fn put_folder(new: &Path, path: &Path) -> io::Result<()> {
+    if !path.exists() {
+        return fs::rename(new, path);
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        if renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(());
+        }
+    }
+    let mut old = new.as_os_str().to_owned();
+    old.push(".old");
+    fs::rename(path, &old)?;
+    if let Err(error) = fs::rename(new, path) {
+        fs::rename(&old, path)?;
+        return Err(error);
+    }
+    fs::remove_dir_all(&old)
+}
+
+/// One durable write of `path`.
+struct Run<'p> {
+    path: &'p Path,
+}
+
+impl Run<'_> {
+    fn error(&self, step: Step, source: io::Error) -> Error {
+        Error { file: self.path.to_path_buf(), step, source }
+    }
+
+    fn fail(&self, step: Step) -> impl FnOnce(io::Error) -> Error {
+        move |source| self.error(step, source)
+    }
+
+    fn step(
+        &self,
+        step: Step,
+        before: Before<'_>,
+        act: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), Error> {
+        before(step).and_then(|()| act()).map_err(self.fail(step))
+    }
+
+    /// Makes `file` with `bytes`, synced.
+    fn file(&self, file: &Path, bytes: &[u8], before: Before<'_>) -> Result<(), Error> {
+        before(Step::Create).map_err(self.fail(Step::Create))?;
+        let mut open = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(file)
+            .map_err(self.fail(Step::Create))?;
+        self.step(Step::Write, before, || open.write_all(bytes))?;
+        self.step(Step::Sync, before, || open.sync_all())
+    }
+
+    /// A name beside the target that nobody else uses.
+    fn temporary(&self) -> Result<PathBuf, Error> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let Some(name) = self.path.file_name() else {
+            let reason = io::Error::new(io::ErrorKind::InvalidInput, "the path has no last name");
+            return Err(self.error(Step::Create, reason));
+        };
+        loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let mut temporary = OsStr::new(".").to_owned();
+            temporary.push(name);
+            temporary.push(format!(".{}.{count}.tmp", std::process::id()));
+            let temporary = parent(self.path).join(temporary);
+            if !temporary.exists() {
+                return Ok(temporary);
+            }
+        }
+    }
+
+    fn refuse_other_contents(&self, files: &[(&str, &[u8])]) -> Result<(), Error> {
+        let entries = match fs::read_dir(self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.error(Step::Create, error)),
+        };
+        for entry in entries {
+            let name = entry.map_err(self.fail(Step::Create))?.file_name();
+            if !files.iter().any(|(file, _)| name == *file) {
+                let reason = format!("the folder holds {name:?}, which is not to be replaced");
+                let reason = io::Error::new(io::ErrorKind::AlreadyExists, reason);
+                return Err(self.error(Step::Create, reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// A file of lines that only grows, such as a log in JSON Lines.
+#[derive(Debug)]
+pub struct Lines {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Lines {
+    /// Opens or creates `path` and drops a last line that was cut short.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, read or cut.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let run = Run { path };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(run.fail(Step::Create))?;
+        let length = whole_lines(&mut file).map_err(run.fail(Step::Write))?;
+        file.set_len(length).map_err(run.fail(Step::Write))?;
+        file.sync_all().map_err(run.fail(Step::Sync))?;
+        sync_folder(parent(path)).map_err(run.fail(Step::SyncFolder))?;
+        Ok(Self { path: path.to_path_buf(), file, length })
+    }
+
+    /// Appends `line`, which has no line break, and a line break.
+    ///
+    /// # Errors
+    /// If the disk is full or the write fails; then no part of the line stays.
+    pub fn push(&mut self, line: &str) -> Result<(), Error> {
+        let run = Run { path: &self.path };
+        let bytes = format!("{line}\n");
+        let written = self
+            .file
+            .seek(SeekFrom::Start(self.length))
+            .and_then(|_| self.file.write_all(bytes.as_bytes()))
+            .map_err(|e| run.error(Step::Write, e))
+            .and_then(|()| self.file.sync_data().map_err(|e| run.error(Step::Sync, e)));
+        match written {
+            Ok(()) => self.length += bytes.len() as u64,
+            Err(_) => drop(self.file.set_len(self.length)),
+        }
+        written
+    }
+}
+
+/// The bytes up to and with the last line break.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    const PIECE: u64 = 4096;
+    let mut end = file.metadata()?.len();
+    while end > 0 {
+        let start = end.saturating_sub(PIECE);
+        file.seek(SeekFrom::Start(start))?;
+        let mut piece = Vec::new();
+        Read::take(&mut *file, end - start).read_to_end(&mut piece)?;
+        if let Some(at) = piece.iter().rposition(|&b| b == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Durable writes with a double that fails any one step, as a full disk or a cut would.
+
+use super::*;
+
+/// Fails the step number `fail`, counted from 0, and tells which that was.
+fn failing(fail: usize, seen: &mut Option<Step>) -> impl FnMut(Step) -> io::Result<()> {
+    let mut count = 0;
+    move |step| {
+        count += 1;
+        if count <= fail {
+            return Ok(());
+        }
+        *seen = Some(seen.unwrap_or(step));
+        Err(io::Error::from(io::ErrorKind::StorageFull))
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .expect("folder")
+        .map(|e| e.expect("entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_is_replaced_and_no_temporary_stays() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("state.json");
+    write(&file, b"old").expect("first");
+    write(&file, b"new").expect("second");
+    assert_eq!(fs::read(&file).expect("read"), b"new");
+    assert_eq!(names(folder.path()), ["state.json"]);
+}
+
+#[test]
+fn whichever_step_fails_the_file_is_the_old_or_the_new_one() {
+    let mut steps = Vec::new();
+    for fail in 0.. {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("state.json");
+        write(&file, b"old").expect("first");
+        let mut seen = None;
+        let result = write_steps(&file, b"new", &mut failing(fail, &mut seen));
+        let now = fs::read(&file).expect("read");
+        assert_eq!(names(folder.path()), ["state.json"], "a temporary stayed");
+        let Some(step) = seen else {
+            assert!(result.is_ok() && now == b"new");
+            break;
+        };
+        let error = result.expect_err("a failed step is an error");
+        assert_eq!(error.step, step);
+        assert!(error.to_string().contains("state.json"), "{error}");
+        assert_eq!(now, if step == Step::SyncFolder { b"new" } else { b"old" });
+        steps.push(step);
+    }
+    use Step::{Create, Rename, Sync, SyncFolder, Write};
+    assert_eq!(steps, [Create, Write, Sync, Rename, SyncFolder]);
+}
+
+#[test]
+fn whichever_step_fails_the_folder_is_the_old_or_the_new_one() {
+    let old: [(&str, &[u8]); 2] = [("a", b"1"), ("b", b"1")];
+    let new: [(&str, &[u8]); 2] = [("a", b"2"), ("b", b"2")];
+    let mut failures = 0;
+    for fail in 0.. {
+        let folder = tempfile::tempdir().expect("folder");
+        let out = folder.path().join("adapter");
+        write_folder(&out, &old).expect("first");
+        let mut seen = None;
+        let result = write_folder_steps(&out, &new, &mut failing(fail, &mut seen));
+        assert_eq!(names(folder.path()), ["adapter"], "a temporary stayed");
+        let read = |name| fs::read(out.join(name)).expect("whole");
+        assert_eq!(read("a"), read("b"), "half old, half new");
+        let Some(step) = seen else {
+            assert!(result.is_ok() && read("a") == b"2");
+            break;
+        };
+        assert_eq!(result.expect_err("a failed step is an error").step, step);
+        assert_eq!(read("a"), if step == Step::SyncFolder { b"2" } else { b"1" });
+        failures += 1;
+    }
+    assert_eq!(failures, 10);
+}
+
+#[test]
+fn a_folder_with_other_files_is_left_alone() {
+    let folder = tempfile::tempdir().expect("folder");
+    fs::write(folder.path().join("letter.txt"), "dear").expect("letter");
+    let error = write_folder(folder.path(), &[("a", b"1")]).expect_err("other files");
+    assert!(error.source.to_string().contains("letter.txt"), "{}", error.source);
+    assert_eq!(names(folder.path()), ["letter.txt"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("file");
+    for path in [file.join("state.json"), folder.path().join("none/state.json")] {
+        let error = write(&path, b"new").expect_err("no such folder");
+        assert_eq!((error.file.as_path(), error.step), (path.as_path(), Step::Create));
+        assert!(write_folder(&path, &[("a", b"1")]).is_err());
+    }
+    assert_eq!(names(folder.path()), ["file"]);
+    assert!(write(Path::new("/"), b"new").is_err());
+}
+
+#[test]
+fn lines_survive_a_line_that_was_cut_short() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("log.jsonl");
+    let mut lines = Lines::open(&file).expect("open");
+    lines.push("{\"step\":1}").expect("push");
+    lines.push(&"x".repeat(10_000)).expect("push");
+    drop(lines);
+    let whole = fs::read(&file).expect("read");
+    for cut in ["{\"st", &"y".repeat(9_000)] {
+        fs::write(&file, [whole.as_slice(), cut.as_bytes()].concat()).expect("cut");
+        let mut lines = Lines::open(&file).expect("open again");
+        assert_eq!(fs::read(&file).expect("read"), whole);
+        lines.push("{\"step\":3}").expect("push");
+        let expected = [whole.as_slice(), b"{\"step\":3}\n"].concat();
+        assert_eq!(fs::read(&file).expect("read"), expected);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_for_lines() {
+    let error = Lines::open(Path::new("/dev/full")).and_then(|mut l| l.push("line"));
+    assert!(error.is_err());
+}
