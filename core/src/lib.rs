@@ -4,11 +4,22 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod arena;
+pub mod cache;
+pub mod compute;
 pub mod config;
 pub mod family;
 pub mod lora;
+pub mod model;
+pub mod rng;
 pub mod rouge;
 pub mod select;
 pub mod weights;
+
+mod block;
+mod buffers;
+mod ops;
+#[cfg(test)]
+mod testing;
 
 pub use homespun_kernels as kernels;

@@ -1,6 +1,10 @@
 //! Low-rank adapters (Hu et al. 2021): their configuration and the layout of their parameters.
 
+use homespun_kernels::{Data, Matrix};
+
 use crate::config::Config;
+use crate::ops::linear::Adapter;
+use crate::rng::Rng;
 
 /// A linear layer that an adapter may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,7 +121,7 @@ impl LoraConfig {
         self.targets.iter().map(|t| self.target_parameters(config, t)).sum()
     }
 
-    fn target_parameters(&self, config: &Config, target: Target) -> usize {
+    pub(crate) fn target_parameters(&self, config: &Config, target: Target) -> usize {
         let (outputs, inputs) = target.shape(config);
         self.rank * (outputs + inputs)
     }
@@ -144,4 +148,88 @@ pub struct Lora<'a> {
     pub config: LoraConfig,
     /// `(LoraConfig::parameters)`.
     pub parameters: &'a [f32],
+}
+
+impl<'a> Lora<'a> {
+    /// The adapter of `target` in `layer`, if there is one; the parameters' number is checked before.
+    pub(crate) fn adapter(
+        &self,
+        config: &Config,
+        layer: usize,
+        target: Target,
+    ) -> Option<Adapter<'a>> {
+        let from = self.config.offset(config, layer, target)?;
+        let (outputs, inputs) = target.shape(config);
+        let rank = self.config.rank;
+        let (a, b) = self.parameters[from..].split_at(rank * inputs);
+        Some(Adapter {
+            a: Matrix::new(Data::F32(a), rank, inputs),
+            b: Matrix::new(Data::F32(&b[..outputs * rank]), outputs, rank),
+            scale: self.config.scale(),
+        })
+    }
+}
+
+impl LoraConfig {
+    /// A fresh adapter, as PEFT makes one: A uniform in +-1/sqrt(inputs) (He et al. 2015 with
+    /// a = sqrt 5), B zero, so that it changes nothing yet.
+    ///
+    /// # Panics
+    /// If `parameters` is not [`parameters`](Self::parameters) long.
+    pub fn init(&self, config: &Config, rng: &mut Rng, parameters: &mut [f32]) {
+        assert_eq!(parameters.len(), self.parameters(config), "one value for each parameter");
+        parameters.fill(0.0);
+        for layer in 0..config.layers {
+            for target in self.targets.iter() {
+                let Some(from) = self.offset(config, layer, target) else { continue };
+                let (_, inputs) = target.shape(config);
+                let bound = 1.0 / libm::sqrtf(inputs as f32);
+                for a in &mut parameters[from..from + self.rank * inputs] {
+                    *a = (2.0 * rng.next_f32() - 1.0) * bound;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tiny;
+
+    #[test]
+    fn a_fresh_adapter_has_a_uniform_a_and_a_zero_b() {
+        let config = tiny();
+        let lora = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, targets: Targets::ALL };
+        let mut parameters = vec![9.0; lora.parameters(&config)];
+        lora.init(&config, &mut Rng::new(1), &mut parameters);
+        let lora = Lora { config: lora, parameters: &parameters };
+        for layer in 0..config.layers {
+            for target in Target::ALL {
+                let adapter = lora.adapter(&config, layer, target).unwrap();
+                let bound = 1.0 / (adapter.a.cols() as f32).sqrt();
+                let Data::F32(a) = adapter.a.data() else { unreachable!() };
+                assert!(a.iter().all(|a| a.abs() <= bound));
+                assert!(a.iter().any(|a| a.abs() > 0.8 * bound));
+                let Data::F32(b) = adapter.b.data() else { unreachable!() };
+                assert!(b.iter().all(|&b| b == 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn offsets_tile_the_parameters() {
+        let config = tiny();
+        let targets = Targets::NONE.with(Target::K).with(Target::Down);
+        let lora = LoraConfig { rank: 2, alpha: 1.0, dropout: 0.0, targets };
+        let mut at = 0;
+        for layer in 0..config.layers {
+            assert_eq!(lora.offset(&config, layer, Target::Q), None);
+            for target in targets.iter() {
+                assert_eq!(lora.offset(&config, layer, target), Some(at));
+                at += lora.target_parameters(&config, target);
+            }
+        }
+        assert_eq!(at, lora.parameters(&config));
+    }
 }

@@ -14,5 +14,5 @@ mod scalar;
 mod table;
 
 pub use matrix::{DType, Data, Matrix};
-pub use pool::{Pool, Serial, chunks_mut};
+pub use pool::{Pool, Serial, chunks_mut, pairs_mut};
 pub use table::{Isa, Kernels};

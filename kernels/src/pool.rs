@@ -70,3 +70,31 @@ pub fn chunks_mut<T: Send>(
         job(i, chunk);
     });
 }
+
+/// Runs `job(i, chunk of a, chunk of b)` for each pair of chunks of `a_len` and `b_len` elements (the
+/// last ones may be shorter).
+///
+/// # Panics
+/// If a length is zero, if `a` and `b` have different numbers of chunks, or if the pool runs a chunk
+/// twice.
+pub fn pairs_mut<A: Send, B: Send>(
+    pool: &dyn Pool,
+    (a, a_len): (&mut [A], usize),
+    (b, b_len): (&mut [B], usize),
+    job: &(dyn Fn(usize, &mut [A], &mut [B]) + Sync),
+) {
+    assert!(a_len > 0 && b_len > 0, "chunks need a length");
+    assert_eq!(a.len().div_ceil(a_len), b.len().div_ceil(b_len), "chunks come in pairs");
+    let (split_a, len_a) =
+        (Split { start: a.as_mut_ptr(), len: a.len(), lent: PhantomData }, a.len());
+    let (split_b, len_b) =
+        (Split { start: b.as_mut_ptr(), len: b.len(), lent: PhantomData }, b.len());
+    pool.run(len_a.div_ceil(a_len), &|i| {
+        let (from_a, from_b) = (i * a_len, i * b_len);
+        // SAFETY: chunk `i` alone covers `from_a ..` of `a`, and `Pool::run` gives `i` once.
+        let a = unsafe { split_a.range(from_a, (from_a + a_len).min(len_a)) };
+        // SAFETY: chunk `i` alone covers `from_b ..` of `b`, and `Pool::run` gives `i` once.
+        let b = unsafe { split_b.range(from_b, (from_b + b_len).min(len_b)) };
+        job(i, a, b);
+    });
+}

@@ -1,0 +1,69 @@
+//! What computes: the table of kernels and the pool of threads, handed to every operation.
+
+use homespun_kernels::{Kernels, Pool, Serial, chunks_mut, pairs_mut};
+
+/// Elements of one chunk of elementwise work.
+const GRAIN: usize = 8192;
+
+/// The kernels of this CPU and who runs chunks.
+#[derive(Clone, Copy)]
+pub struct Compute<'a> {
+    /// The arithmetic.
+    pub kernels: &'static Kernels,
+    /// The threads.
+    pub pool: &'a dyn Pool,
+}
+
+impl core::fmt::Debug for Compute<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        write!(f, "{} on {} thread(s)", self.kernels.isa().name(), self.pool.threads())
+    }
+}
+
+impl<'a> Compute<'a> {
+    /// `kernels` on `pool`.
+    pub const fn new(kernels: &'static Kernels, pool: &'a dyn Pool) -> Self {
+        Self { kernels, pool }
+    }
+
+    /// `kernels` on the calling thread.
+    pub const fn serial(kernels: &'static Kernels) -> Compute<'static> {
+        Compute { kernels, pool: &Serial }
+    }
+
+    /// Runs `job(t, row)` for each row of `width` elements of `data`, some rows a chunk.
+    pub(crate) fn rows(
+        &self,
+        data: &mut [f32],
+        width: usize,
+        job: &(dyn Fn(usize, &mut [f32]) + Sync),
+    ) {
+        let rows = (GRAIN / width).max(1);
+        chunks_mut(self.pool, data, rows * width, &|i, chunk| {
+            for (t, row) in chunk.chunks_exact_mut(width).enumerate() {
+                job(i * rows + t, row);
+            }
+        });
+    }
+
+    /// Runs `job(t, row of a, row of b)` for each pair of rows, some a chunk.
+    pub(crate) fn row_pairs(
+        &self,
+        (a, a_width): (&mut [f32], usize),
+        (b, b_width): (&mut [f32], usize),
+        job: &(dyn Fn(usize, &mut [f32], &mut [f32]) + Sync),
+    ) {
+        let rows = (GRAIN / a_width.max(b_width)).max(1);
+        pairs_mut(self.pool, (a, rows * a_width), (b, rows * b_width), &|i, a, b| {
+            let pairs = a.chunks_exact_mut(a_width).zip(b.chunks_exact_mut(b_width));
+            for (t, (a, b)) in pairs.enumerate() {
+                job(i * rows + t, a, b);
+            }
+        });
+    }
+}
+
+/// Row `t` of `x (T, width)`.
+pub(crate) fn row(x: &[f32], t: usize, width: usize) -> &[f32] {
+    &x[t * width..(t + 1) * width]
+}

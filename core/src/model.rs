@@ -1,0 +1,261 @@
+//! The decoder: token ids in, states and logits out, keys and values into a cache.
+//!
+//! ```text
+//! x = embed[tokens]                          (T, D)
+//! for each layer: x = block(x, cache)        at most BATCH tokens at a time
+//! states = x            logits = rmsnorm(states) headᵀ        (T, V)
+//! ```
+//! Prefill and decode are the same function; only T differs.
+
+use crate::arena::{Arena, OutOfMemory, f32_bytes, padded};
+use crate::block::{Block, finite};
+use crate::buffers::{Saved, Scratch};
+use crate::cache::KvCache;
+use crate::compute::Compute;
+use crate::config::Config;
+use crate::lora::{Lora, LoraConfig};
+use crate::ops::attention::Shape;
+use crate::ops::{rmsnorm, rope};
+use crate::weights::Weights;
+
+/// Tokens that pass through the blocks together; a longer prompt goes in pieces, which bounds memory.
+pub const BATCH: usize = 128;
+
+/// Why a model cannot compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The lent arena is too small.
+    OutOfMemory(OutOfMemory),
+    /// A token is not in the vocabulary.
+    Token {
+        /// Its position among the tokens given.
+        index: usize,
+        /// The id.
+        token: u32,
+        /// V.
+        vocab: usize,
+    },
+    /// The cache has no room for the tokens.
+    Full {
+        /// Tokens given.
+        tokens: usize,
+        /// Tokens in the cache.
+        len: usize,
+        /// C.
+        capacity: usize,
+    },
+    /// The cache was made for a model of another shape.
+    Cache,
+    /// The adapter's parameters, or their gradients, are not as many as its configuration says.
+    Adapter {
+        /// Parameters by the configuration.
+        expected: usize,
+        /// Parameters given.
+        found: usize,
+    },
+    /// An example's tokens and targets differ in number, or its first token is a target.
+    Example {
+        /// Its position among the examples given.
+        index: usize,
+    },
+    /// An activation is infinite or not a number.
+    NonFinite {
+        /// The layer, or `None` outside the blocks.
+        layer: Option<usize>,
+        /// The module whose output it is, as Hugging Face names it below the layer.
+        tensor: &'static str,
+    },
+}
+
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+        match *self {
+            Error::OutOfMemory(error) => error.fmt(f),
+            Error::Token { index, token, vocab } => {
+                write!(f, "token {token} at {index} is not below the vocabulary's size {vocab}")
+            }
+            Error::Full { tokens, len, capacity } => {
+                write!(f, "{tokens} more tokens after {len} exceed the context of {capacity}")
+            }
+            Error::Cache => f.write_str("the cache was made for a model of another shape"),
+            Error::Adapter { expected, found } => {
+                write!(f, "the adapter needs {expected} parameters, {found} were given")
+            }
+            Error::Example { index } => {
+                write!(f, "example {index}: a target for each token but the first is needed")
+            }
+            Error::NonFinite { layer: Some(layer), tensor } => {
+                write!(f, "layer {layer}: the output of {tensor} is not finite")
+            }
+            Error::NonFinite { layer: None, tensor } => {
+                write!(f, "the output of {tensor} is not finite")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<OutOfMemory> for Error {
+    fn from(error: OutOfMemory) -> Self {
+        Error::OutOfMemory(error)
+    }
+}
+
+/// A model: its shape and its borrowed weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// The shape.
+    pub config: Config,
+    /// The weights.
+    pub weights: Weights<'a>,
+}
+
+/// Bytes of the arena that [`Model::forward`] needs for `tokens` tokens at once.
+pub const fn inference_bytes(config: &Config, lora: Option<&LoraConfig>, tokens: usize) -> usize {
+    let t = if tokens < BATCH { tokens } else { BATCH };
+    f32_bytes(&Saved::lengths(config, t, true))
+        + f32_bytes(&Scratch::lengths(config, lora, t, false))
+        + padded(4 * t)
+        + crate::arena::ALIGN
+}
+
+impl<'a> Model<'a> {
+    /// Computes the `states (T, D)` before the final norm of `tokens (T)` that follow those in `cache`,
+    /// and appends them to it. The arena lends [`inference_bytes`].
+    ///
+    /// # Errors
+    /// If a token is not in the vocabulary, the cache is full or of another model, the arena is too
+    /// small, or an activation is not finite; the cache then holds what it held before.
+    ///
+    /// # Panics
+    /// If `states` is not `(T, D)`.
+    pub fn forward(
+        &self,
+        compute: Compute,
+        lora: Option<Lora>,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        arena: &mut Arena,
+        states: &mut [f32],
+    ) -> Result<(), Error> {
+        assert_eq!(states.len(), tokens.len() * self.config.dim, "states are (T, D)");
+        let (len, capacity) = (cache.len(), cache.capacity());
+        if !cache.fits(&self.config) {
+            return Err(Error::Cache);
+        }
+        if tokens.len() > capacity - len {
+            return Err(Error::Full { tokens: tokens.len(), len, capacity });
+        }
+        self.check_adapter(lora)?;
+        self.check_tokens(tokens)?;
+        let dim = self.config.dim;
+        for (tokens, states) in tokens.chunks(BATCH).zip(states.chunks_mut(BATCH * dim)) {
+            if let Err(error) = self.piece(compute, lora, tokens, cache, arena.scope(), states) {
+                cache.truncate(len);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn piece(
+        &self,
+        compute: Compute,
+        lora: Option<Lora>,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        mut arena: Arena,
+        x: &mut [f32],
+    ) -> Result<(), Error> {
+        let Self { config, weights } = self;
+        let (t, past) = (tokens.len(), cache.len());
+        let lora_config = lora.as_ref().map(|lora| &lora.config);
+        arena.require(inference_bytes(config, lora_config, t) - crate::arena::ALIGN)?;
+        let starts = arena.take::<u32>(t)?;
+        starts.fill(0);
+        let mut saved = Saved::take(&mut arena, config, t, true)?;
+        let mut scratch = Scratch::take(&mut arena, config, lora_config, t, false)?;
+        rope::frequencies(config, scratch.frequencies);
+        rope::table(scratch.frequencies, |t| past + t, scratch.cos, scratch.sin);
+        self.embed(compute, tokens, x)?;
+        let shape = Shape::new(config, cache.capacity(), past);
+        for (index, layer) in weights.layers.iter().enumerate() {
+            let block = Block { compute, config, layer, index, lora, dropout: None, starts, shape };
+            block.forward(x, &mut saved, &mut scratch, Some(cache.layer(index)))?;
+        }
+        cache.advance(t);
+        Ok(())
+    }
+
+    /// `x = embed[tokens]`, `(T, D)`; the tokens are checked.
+    pub(crate) fn embed(
+        &self,
+        compute: Compute,
+        tokens: &[u32],
+        x: &mut [f32],
+    ) -> Result<(), Error> {
+        let embed = self.weights.embed;
+        compute.rows(x, self.config.dim, &|t, x| {
+            compute.kernels.widen(embed.row(tokens[t] as usize), x);
+        });
+        named(x, "model.embed_tokens")
+    }
+
+    pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<(), Error> {
+        let vocab = self.weights.embed.rows().min(self.weights.head.rows());
+        match tokens.iter().position(|&token| token as usize >= vocab) {
+            Some(index) => Err(Error::Token { index, token: tokens[index], vocab }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_adapter(&self, lora: Option<Lora>) -> Result<(), Error> {
+        let Some(lora) = lora else { return Ok(()) };
+        let (expected, found) = (lora.config.parameters(&self.config), lora.parameters.len());
+        if expected == found { Ok(()) } else { Err(Error::Adapter { expected, found }) }
+    }
+
+    /// `normed = rmsnorm(states)`, both `(T, D)`.
+    ///
+    /// # Errors
+    /// If the result is not finite.
+    ///
+    /// # Panics
+    /// If the lengths differ or are not multiples of D.
+    pub fn final_norm(
+        &self,
+        compute: Compute,
+        states: &[f32],
+        normed: &mut [f32],
+    ) -> Result<(), Error> {
+        assert!(states.len() == normed.len() && states.len().is_multiple_of(self.config.dim));
+        rmsnorm::forward(compute, states, self.weights.norm, self.config.norm_eps, normed);
+        named(normed, "model.norm")
+    }
+
+    /// `logits (T, V)` of states after the final norm, `(T, D)`.
+    ///
+    /// # Errors
+    /// If the result is not finite.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn logits(
+        &self,
+        compute: Compute,
+        normed: &[f32],
+        logits: &mut [f32],
+    ) -> Result<(), Error> {
+        compute.kernels.matmul(compute.pool, normed, self.weights.head, false, logits);
+        named(logits, "lm_head")
+    }
+}
+
+/// An error that names `tensor` if `x` is not finite.
+fn named(x: &[f32], tensor: &'static str) -> Result<(), Error> {
+    if finite(x) { Ok(()) } else { Err(Error::NonFinite { layer: None, tensor }) }
+}
+
+#[cfg(test)]
+mod tests;

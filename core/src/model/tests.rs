@@ -1,0 +1,176 @@
+//! Prefill and decode agree, errors name what is wrong, and nothing of a failed call stays.
+
+use super::*;
+use crate::lora::{LoraConfig, Targets};
+use crate::testing::{Random, compute, random, tiny};
+
+const CONFIGS: [fn() -> Config; 4] = [
+    tiny,
+    || Config { tied: true, qkv_bias: true, o_bias: true, mlp_bias: true, ..tiny() },
+    || Config { qk_norm: true, kv_heads: 1, ..tiny() },
+    || Config { head_dim: 10, kv_heads: 4, qkv_bias: true, ..tiny() },
+];
+
+fn tokens(n: usize) -> Vec<u32> {
+    (0..n as u32).map(|i| (i * i + 3 * i + 1) % 31).collect()
+}
+
+fn lora() -> LoraConfig {
+    LoraConfig { rank: 2, alpha: 4.0, dropout: 0.5, targets: Targets::ALL }
+}
+
+/// The states of `pieces`, one call each, from an empty cache of `context` tokens.
+fn states(
+    random: &Random,
+    parameters: Option<&[f32]>,
+    pieces: &[&[u32]],
+    context: usize,
+) -> Result<Vec<f32>, Error> {
+    let layers = random.layers();
+    let model = random.model(&layers);
+    let config = &random.config;
+    let lora = parameters.map(|parameters| Lora { config: lora(), parameters });
+    let mut memory = vec![f32::NAN; KvCache::elements(config, context)];
+    let mut cache = KvCache::new(config, &mut memory).unwrap();
+    let mut all = Vec::new();
+    for piece in pieces {
+        let lora_config = lora.as_ref().map(|l| &l.config);
+        let mut memory = vec![0xff; inference_bytes(config, lora_config, piece.len())];
+        let mut arena = Arena::new(&mut memory);
+        let mut states = vec![f32::NAN; piece.len() * config.dim];
+        model.forward(compute(), lora, piece, &mut cache, &mut arena, &mut states)?;
+        all.extend(states);
+    }
+    Ok(all)
+}
+
+fn assert_close(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 2e-5, "off by {worst}");
+}
+
+#[test]
+fn decoding_one_by_one_gives_the_states_of_prefill_across_tiles_and_pieces() {
+    for config in CONFIGS {
+        let random = Random::new(config());
+        let tokens = tokens(BATCH + 20);
+        let at_once = states(&random, None, &[&tokens], 200).unwrap();
+        let singles: Vec<&[u32]> = tokens.chunks(1).collect();
+        assert_close(&at_once, &states(&random, None, &singles, tokens.len()).unwrap());
+        let mixed = [&tokens[..70], &tokens[70..71], &tokens[71..]];
+        assert_close(&at_once, &states(&random, None, &mixed, 150).unwrap());
+    }
+}
+
+#[test]
+fn a_fresh_adapter_changes_nothing_and_a_trained_one_does() {
+    let weights = Random::new(tiny());
+    let tokens = tokens(9);
+    let plain = states(&weights, None, &[&tokens], 9).unwrap();
+    let mut parameters = vec![0.0; lora().parameters(&tiny())];
+    lora().init(&tiny(), &mut crate::rng::Rng::new(1), &mut parameters);
+    assert_eq!(plain, states(&weights, Some(&parameters), &[&tokens], 9).unwrap());
+    let parameters = random(5, parameters.len());
+    let adapted = states(&weights, Some(&parameters), &[&tokens], 9).unwrap();
+    assert!(adapted.iter().zip(&plain).any(|(a, b)| (a - b).abs() > 0.1));
+}
+
+#[test]
+fn a_wrong_token_a_full_cache_a_short_adapter_and_little_memory_are_errors() {
+    let random = Random::new(tiny());
+    let error = states(&random, None, &[&[1, 31]], 9).unwrap_err();
+    assert_eq!(error, Error::Token { index: 1, token: 31, vocab: 31 });
+    let error = states(&random, None, &[&[1, 2], &[3, 4]], 3).unwrap_err();
+    assert_eq!(error, Error::Full { tokens: 2, len: 2, capacity: 3 });
+    let error = states(&random, Some(&[0.0; 5]), &[&[1]], 9).unwrap_err();
+    assert_eq!(error, Error::Adapter { expected: lora().parameters(&tiny()), found: 5 });
+
+    let layers = random.layers();
+    let mut memory = vec![0.0; KvCache::elements(&tiny(), 4)];
+    let mut cache = KvCache::new(&tiny(), &mut memory).unwrap();
+    let mut bytes = vec![0u8; 200];
+    let mut arena = Arena::new(&mut bytes);
+    let mut states = vec![0.0; 2 * 12];
+    let error = random
+        .model(&layers)
+        .forward(compute(), None, &[1, 2], &mut cache, &mut arena, &mut states)
+        .unwrap_err();
+    let Error::OutOfMemory(OutOfMemory { needed, .. }) = error else { panic!("{error}") };
+    assert!(needed <= inference_bytes(&tiny(), None, 2) && needed > 200);
+    assert_eq!(cache.len(), 0);
+    let other = Config { layers: 1, ..tiny() };
+    let mut cache = KvCache::new(&other, &mut memory).unwrap();
+    let error = random
+        .model(&layers)
+        .forward(compute(), None, &[1, 2], &mut cache, &mut arena, &mut states)
+        .unwrap_err();
+    assert_eq!(error, Error::Cache);
+    assert!(KvCache::new(&tiny(), &mut [0.0; 3]).is_err());
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_named_by_layer_and_module() {
+    let config = Config { qk_norm: true, ..tiny() };
+    // Tensors of layer 1, as `testing::Random` lays them out, and the module that must be named.
+    let cases = [
+        (0, "input_layernorm"),
+        (1, "post_attention_layernorm"),
+        (2, "self_attn.q_norm"),
+        (3, "self_attn.k_norm"),
+        (4, "self_attn.q_proj"),
+        (6, "self_attn.k_proj"),
+        (8, "self_attn.v_proj"),
+        (10, "self_attn.o_proj"),
+        (12, "mlp.gate_proj"),
+        (14, "mlp.up_proj"),
+        (16, "mlp.down_proj"),
+    ];
+    for value in [f32::NAN, f32::INFINITY] {
+        for (tensor, module) in cases {
+            let mut random = Random::new(config);
+            random.tensors[18 + tensor][1] = value;
+            let error = states(&random, None, &[&tokens(5)], 9).unwrap_err();
+            assert_eq!(error, Error::NonFinite { layer: Some(1), tensor: module });
+        }
+    }
+    let mut random = Random::new(config);
+    random.tensors[37][0] = f32::NAN;
+    let error = states(&random, None, &[&[0]], 9).unwrap_err();
+    assert_eq!(error, Error::NonFinite { layer: None, tensor: "model.embed_tokens" });
+}
+
+#[test]
+fn the_final_norm_and_the_head_are_named_too() {
+    let mut random = Random::new(tiny());
+    random.tensors[36][0] = f32::NAN;
+    random.tensors[38][0] = f32::NAN;
+    let layers = random.layers();
+    let model = random.model(&layers);
+    let (mut normed, mut logits) = ([0.0; 12], [0.0; 31]);
+    let norm = model.final_norm(compute(), &[1.0; 12], &mut normed);
+    assert_eq!(norm, Err(Error::NonFinite { layer: None, tensor: "model.norm" }));
+    let head = model.logits(compute(), &[1.0; 12], &mut logits);
+    assert_eq!(head, Err(Error::NonFinite { layer: None, tensor: "lm_head" }));
+}
+
+#[test]
+fn forgetting_tokens_gives_the_states_as_if_they_had_not_been() {
+    let random = Random::new(tiny());
+    let layers = random.layers();
+    let model = random.model(&layers);
+    let mut memory = vec![0.0; KvCache::elements(&tiny(), 20)];
+    let mut cache = KvCache::new(&tiny(), &mut memory).unwrap();
+    let mut bytes = vec![0u8; inference_bytes(&tiny(), None, 8)];
+    let mut arena = Arena::new(&mut bytes);
+    let mut run = |tokens: &[u32], keep: usize| {
+        cache.truncate(keep);
+        let mut states = vec![0.0; tokens.len() * 12];
+        model.forward(compute(), None, tokens, &mut cache, &mut arena, &mut states).unwrap();
+        states
+    };
+    run(&[1, 2, 3, 4], 0);
+    let again = run(&[5, 6], 2);
+    let fresh = run(&[1, 2, 5, 6], 0);
+    assert_close(&again, &fresh[2 * 12..]);
+}

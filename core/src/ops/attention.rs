@@ -1,0 +1,228 @@
+//! Causal grouped-query attention over tiles (Dao et al. 2022; Ainslie et al. 2023): no row of scores
+//! is ever whole, and no score outlives its tile.
+//!
+//! ```text
+//! job = (block of BLOCK tokens, kv head); its R = BLOCK * group query rows meet KEYS keys at a time
+//!   S = Q Kᵀ / sqrt(head_dim)   P = softmax(S)   z' = log(exp z + exp z_tile)
+//!   out = out exp(z - z') + exp(z_tile - z') P V
+//! keys, values (kv_heads, C, head_dim); token t sees keys starts[t] ..= past + t
+//! ```
+//! `starts[t]` is where the dialogue of token `t` begins, so several lie in one batch without
+//! padding. Tiles are counted from there: a token's sums do not depend on what it is packed with.
+
+use homespun_kernels::{Data, Matrix, Serial, chunks_mut};
+
+use super::cross_entropy::add_log;
+use crate::compute::Compute;
+use crate::config::Config;
+
+pub(crate) mod backward;
+
+/// Tokens of one job.
+const BLOCK: usize = 16;
+/// Keys of one tile.
+const KEYS: usize = 64;
+
+/// What attention needs to know of a model and of the tokens before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    /// C, the keys that the cache has room for.
+    pub capacity: usize,
+    /// Keys in the cache before the first token of this call.
+    pub past: usize,
+}
+
+impl Shape {
+    pub(crate) const fn new(config: &Config, capacity: usize, past: usize) -> Self {
+        let Config { heads, kv_heads, head_dim, .. } = *config;
+        Self { heads, kv_heads, head_dim, capacity, past }
+    }
+
+    /// Query heads that share a kv head.
+    const fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    /// Elements of a token's queries of one group.
+    const fn group_dim(&self) -> usize {
+        self.group() * self.head_dim
+    }
+
+    /// Elements of the work of one job of `tokens` tokens: queries, outputs, scores, z.
+    const fn job(&self, tokens: usize) -> usize {
+        let block = if tokens < BLOCK { tokens } else { BLOCK };
+        block * self.group() * (2 * self.head_dim + KEYS + 1)
+    }
+
+    /// Elements that [`forward`] needs for `tokens` tokens.
+    pub(crate) const fn work(&self, tokens: usize) -> usize {
+        tokens.div_ceil(BLOCK) * self.kv_heads * self.job(tokens)
+    }
+
+    /// Keys `from..to` of kv head `h` as a matrix.
+    fn tile<'x>(&self, cache: &'x [f32], h: usize, from: usize, to: usize) -> Matrix<'x> {
+        let first = h * self.capacity;
+        let rows = &cache[(first + from) * self.head_dim..(first + to) * self.head_dim];
+        Matrix::new(Data::F32(rows), to - from, self.head_dim)
+    }
+
+    /// Gathers the rows of tokens `t0..t1` of kv head `h` from `x (T, heads * head_dim)`, scaled.
+    fn gather(&self, x: &[f32], h: usize, t0: usize, t1: usize, scale: f32, rows: &mut [f32]) {
+        let width = self.group_dim();
+        for (t, rows) in (t0..t1).zip(rows.chunks_exact_mut(width)) {
+            let from = (t * self.kv_heads + h) * width;
+            for (row, x) in rows.iter_mut().zip(&x[from..from + width]) {
+                *row = x * scale;
+            }
+        }
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / libm::sqrtf(self.head_dim as f32)
+    }
+}
+
+/// Copies `x (T, kv_heads * head_dim)` behind the `past` keys (or values) of the cache
+/// `(kv_heads, C, head_dim)`.
+pub(crate) fn append(shape: Shape, x: &[f32], cache: &mut [f32]) {
+    let width = shape.head_dim;
+    for (t, x) in x.chunks_exact(shape.kv_heads * width).enumerate() {
+        for (h, x) in x.chunks_exact(width).enumerate() {
+            let from = (h * shape.capacity + shape.past + t) * width;
+            cache[from..from + width].copy_from_slice(x);
+        }
+    }
+}
+
+/// `out (T, heads * head_dim)` from `q` of the same shape; `z (T, heads)` gets each row's
+/// log-sum-exp, which backward needs; `work` is [`Shape::work`] long.
+#[allow(clippy::too_many_arguments, reason = "each is one buffer of the operation")]
+pub(crate) fn forward(
+    compute: Compute,
+    shape: Shape,
+    starts: &[u32],
+    q: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    work: &mut [f32],
+    out: &mut [f32],
+    z: &mut [f32],
+) {
+    let tokens = starts.len();
+    let job = shape.job(tokens);
+    let work = &mut work[..shape.work(tokens)];
+    chunks_mut(compute.pool, work, job, &|i, work| {
+        let (block, h) = (i / shape.kv_heads, i % shape.kv_heads);
+        let (from, to) = (block * BLOCK, (block * BLOCK + BLOCK).min(tokens));
+        for (t0, t1) in dialogues(starts, from, to) {
+            rows(
+                compute,
+                shape,
+                (starts, t0, t1, h),
+                q,
+                keys,
+                values,
+                Parts::of(work, shape, from, t0, t1),
+            );
+        }
+    });
+    let width = shape.heads * shape.head_dim;
+    let block = BLOCK.min(tokens);
+    chunks_mut(compute.pool, out, block * width, &|b, out| {
+        for (i, out) in out.chunks_exact_mut(shape.group_dim()).enumerate() {
+            let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
+            let job = &work[(b * shape.kv_heads + h) * job..][..job];
+            let acc = &job[block * shape.group_dim()..];
+            out.copy_from_slice(&acc[t * shape.group_dim()..(t + 1) * shape.group_dim()]);
+        }
+    });
+    for (i, z) in z.chunks_exact_mut(shape.group()).enumerate() {
+        let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
+        let job_end = ((t / block) * shape.kv_heads + h + 1) * job;
+        let first = job_end - block * shape.group() + (t % block) * shape.group();
+        z.copy_from_slice(&work[first..first + shape.group()]);
+    }
+}
+
+/// The parts `t0..t1` of `from..to` that lie in one dialogue each.
+fn dialogues(starts: &[u32], from: usize, to: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = from;
+    core::iter::from_fn(move || {
+        let first = at;
+        at = (first..to).find(|&t| starts[t] != starts[first]).unwrap_or(to);
+        (first < to).then_some((first, at))
+    })
+}
+
+/// The rows of `t0..t1` in a job's work.
+struct Parts<'a> {
+    q: &'a mut [f32],
+    out: &'a mut [f32],
+    scores: &'a mut [f32],
+    z: &'a mut [f32],
+}
+
+impl<'a> Parts<'a> {
+    /// Tokens `t0..t1` of the job whose first token is `from`; the job's work is
+    /// `| q (R, head_dim) | out (R, head_dim) | scores (R, KEYS) | z (R) |`.
+    fn of(work: &'a mut [f32], shape: Shape, from: usize, t0: usize, t1: usize) -> Self {
+        let rows = work.len() / (2 * shape.head_dim + KEYS + 1);
+        let (q, rest) = work.split_at_mut(rows * shape.head_dim);
+        let (out, rest) = rest.split_at_mut(rows * shape.head_dim);
+        let (scores, z) = rest.split_at_mut(rows * KEYS);
+        let (r0, r1) = ((t0 - from) * shape.group(), (t1 - from) * shape.group());
+        Self {
+            q: &mut q[r0 * shape.head_dim..r1 * shape.head_dim],
+            out: &mut out[r0 * shape.head_dim..r1 * shape.head_dim],
+            scores: &mut scores[r0 * KEYS..r1 * KEYS],
+            z: &mut z[r0..r1],
+        }
+    }
+}
+
+/// Attention of tokens `t0..t1` of one dialogue, for the query heads of kv head `h`.
+fn rows(
+    compute: Compute,
+    shape: Shape,
+    (starts, t0, t1, h): (&[u32], usize, usize, usize),
+    q: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    parts: Parts,
+) {
+    let Parts { q: queries, out, scores, z } = parts;
+    shape.gather(q, h, t0, t1, shape.scale(), queries);
+    out.fill(0.0);
+    z.fill(f32::NEG_INFINITY);
+    let last = shape.past + t1;
+    for from in (starts[t0] as usize..last).step_by(KEYS) {
+        let to = (from + KEYS).min(last);
+        let scores = &mut scores[..z.len() * (to - from)];
+        compute.kernels.matmul(&Serial, queries, shape.tile(keys, h, from, to), false, scores);
+        for (r, row) in scores.chunks_exact_mut(to - from).enumerate() {
+            let visible = (shape.past + t0 + r / shape.group() + 1).clamp(from, to) - from;
+            let (seen, hidden) = row.split_at_mut(visible);
+            hidden.fill(0.0);
+            if seen.is_empty() {
+                continue;
+            }
+            let tile = compute.kernels.softmax(seen);
+            let all = add_log(z[r], tile);
+            let (kept, new) = (libm::expf(z[r] - all), libm::expf(tile - all));
+            seen.iter_mut().for_each(|p| *p *= new);
+            let out = &mut out[r * shape.head_dim..(r + 1) * shape.head_dim];
+            out.iter_mut().for_each(|o| *o *= kept);
+            z[r] = all;
+        }
+        compute.kernels.matmul_backward(
+            &Serial,
+            scores,
+            shape.tile(values, h, from, to),
+            true,
+            out,
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! The gradient of attention, from recomputed tiles (Dao et al. 2022, algorithm 4) in two passes, so
+//! that every job writes a block of its own.
+//!
+//! ```text
+//! P = exp(S - z)     dP = dO Vᵀ     delta = rowsum(dO * O)     dS = P * (dP - delta)
+//! pass 1, job (block of queries, kv head):  dQ = dS K / sqrt(head_dim)
+//! pass 2, job (block of keys, kv head):     dV = Pᵀ dO         dK = dSᵀ Q / sqrt(head_dim)
+//! ```
+
+use homespun_kernels::{Serial, chunks_mut};
+
+use super::{BLOCK, KEYS, Shape, dialogues};
+use crate::compute::{Compute, row};
+
+/// What forward left behind; all of `T` tokens that start at key 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Saved<'a> {
+    /// First token of each token's dialogue, `(T)`.
+    pub starts: &'a [u32],
+    /// Queries, rotated, `(T, heads * head_dim)`.
+    pub q: &'a [f32],
+    /// `(kv_heads, C, head_dim)`.
+    pub keys: &'a [f32],
+    /// `(kv_heads, C, head_dim)`.
+    pub values: &'a [f32],
+    /// `(T, heads * head_dim)`.
+    pub out: &'a [f32],
+    /// `(T, heads)`.
+    pub z: &'a [f32],
+}
+
+/// The gradients, all written: `d_q (T, heads * head_dim)`, `d_k` and `d_v (T, kv_heads * head_dim)`.
+pub(crate) struct Gradients<'a> {
+    pub d_q: &'a mut [f32],
+    pub d_k: &'a mut [f32],
+    pub d_v: &'a mut [f32],
+}
+
+impl Shape {
+    /// Rows of a tile of queries.
+    const fn tile_rows(&self) -> usize {
+        BLOCK * self.group()
+    }
+
+    /// Elements of a job of pass 1: q, dO, dQ, S, dP.
+    const fn query_job(&self) -> usize {
+        self.tile_rows() * (3 * self.head_dim + 2 * KEYS)
+    }
+
+    /// Elements of a job of pass 2: dK, dV, q, dO, S, dP.
+    const fn key_job(&self) -> usize {
+        2 * KEYS * self.head_dim + self.tile_rows() * (2 * self.head_dim + 2 * KEYS)
+    }
+
+    /// Elements that [`backward`] needs for `tokens` tokens.
+    pub(crate) const fn backward_work(&self, tokens: usize) -> usize {
+        let queries = tokens.div_ceil(BLOCK) * self.query_job();
+        let keys = tokens.div_ceil(KEYS) * self.key_job();
+        self.kv_heads * if queries > keys { queries } else { keys }
+    }
+}
+
+/// The gradients at `saved` of an output whose gradient is `d_out (T, heads * head_dim)`; `delta` is
+/// `(T, heads)` and `work` [`Shape::backward_work`] long.
+pub(crate) fn backward(
+    compute: Compute,
+    shape: Shape,
+    saved: Saved,
+    d_out: &[f32],
+    delta: &mut [f32],
+    work: &mut [f32],
+    gradients: Gradients,
+) {
+    compute.rows(delta, 1, &|r, delta| {
+        let (o, d_o) = (row(saved.out, r, shape.head_dim), row(d_out, r, shape.head_dim));
+        delta[0] = compute.kernels.dot(o, d_o);
+    });
+    let pass = Pass { compute, shape, saved, d_out, delta };
+    let tokens = saved.starts.len();
+
+    let work_q = &mut work[..shape.kv_heads * tokens.div_ceil(BLOCK) * shape.query_job()];
+    chunks_mut(compute.pool, work_q, shape.query_job(), &|i, work| {
+        pass.queries(i / shape.kv_heads, i % shape.kv_heads, work);
+    });
+    let width = shape.group_dim();
+    for (i, d_q) in gradients.d_q.chunks_exact_mut(width).enumerate() {
+        let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
+        let job = ((t / BLOCK) * shape.kv_heads + h) * shape.query_job();
+        let from = job + (t % BLOCK) * width;
+        d_q.copy_from_slice(&work_q[from..from + width]);
+    }
+
+    let work_k = &mut work[..shape.kv_heads * tokens.div_ceil(KEYS) * shape.key_job()];
+    chunks_mut(compute.pool, work_k, shape.key_job(), &|i, work| {
+        pass.keys(i / shape.kv_heads, i % shape.kv_heads, work);
+    });
+    let width = shape.head_dim;
+    let pairs = gradients.d_k.chunks_exact_mut(width).zip(gradients.d_v.chunks_exact_mut(width));
+    for (i, (d_k, d_v)) in pairs.enumerate() {
+        let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
+        let job = ((t / KEYS) * shape.kv_heads + h) * shape.key_job();
+        let from = job + (t % KEYS) * width;
+        d_k.copy_from_slice(&work_k[from..from + width]);
+        let from = from + KEYS * width;
+        d_v.copy_from_slice(&work_k[from..from + width]);
+    }
+}
+
+/// What every job reads.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    compute: Compute<'a>,
+    shape: Shape,
+    saved: Saved<'a>,
+    d_out: &'a [f32],
+    delta: &'a [f32],
+}
+
+impl Pass<'_> {
+    /// dQ of a block of tokens and one kv head, at the front of `work`.
+    fn queries(&self, block: usize, h: usize, work: &mut [f32]) {
+        let Self { shape, saved, .. } = *self;
+        let (from, to) = (block * BLOCK, (block * BLOCK + BLOCK).min(saved.starts.len()));
+        let (d_q, tile) = work.split_at_mut(shape.tile_rows() * shape.head_dim);
+        d_q.fill(0.0);
+        for (t0, t1) in dialogues(saved.starts, from, to) {
+            let rows = (t0 - from) * shape.group_dim()..(t1 - from) * shape.group_dim();
+            let mut tile = self.load(h, t0, t1, tile);
+            for k0 in (saved.starts[t0] as usize..t1).step_by(KEYS) {
+                let k1 = (k0 + KEYS).min(t1);
+                let n = self.scores(h, t0, (k0, k1), &mut tile);
+                let keys = shape.tile(saved.keys, h, k0, k1);
+                let d_q = &mut d_q[rows.clone()];
+                self.compute.kernels.matmul_backward(&Serial, &tile.d_s[..n], keys, true, d_q);
+            }
+        }
+        let scale = shape.scale();
+        d_q.iter_mut().for_each(|d| *d *= scale);
+    }
+
+    /// dK, then dV, of a block of keys and one kv head, at the front of `work`.
+    fn keys(&self, block: usize, h: usize, work: &mut [f32]) {
+        let Self { shape, saved, .. } = *self;
+        let tokens = saved.starts.len();
+        let (from, to) = (block * KEYS, (block * KEYS + KEYS).min(tokens));
+        let (d_k, rest) = work.split_at_mut(KEYS * shape.head_dim);
+        let (d_v, tile) = rest.split_at_mut(KEYS * shape.head_dim);
+        d_k.fill(0.0);
+        d_v.fill(0.0);
+        for (k0, k1) in dialogues(saved.starts, from, to) {
+            let rows = (k0 - from) * shape.head_dim..(k1 - from) * shape.head_dim;
+            let start = saved.starts[k0];
+            let end = (k0..tokens).find(|&t| saved.starts[t] != start).unwrap_or(tokens);
+            for t0 in (k0..end).step_by(BLOCK) {
+                let t1 = (t0 + BLOCK).min(end);
+                let mut tile = self.load(h, t0, t1, tile);
+                let n = self.scores(h, t0, (k0, k1), &mut tile);
+                let (p, d_s, queries) = (&tile.p[..n], &tile.d_s[..n], n / (k1 - k0));
+                let Compute { kernels, .. } = self.compute;
+                let (d_k, d_v) = (&mut d_k[rows.clone()], &mut d_v[rows.clone()]);
+                kernels.outer_accumulate(&Serial, 1.0, p, tile.d_out, queries, d_v);
+                kernels.outer_accumulate(&Serial, 1.0, d_s, tile.q, queries, d_k);
+            }
+        }
+    }
+
+    /// Gathers the queries, scaled, and the output's gradient of tokens `t0..t1`.
+    fn load<'w>(&self, h: usize, t0: usize, t1: usize, work: &'w mut [f32]) -> Tile<'w> {
+        let shape = self.shape;
+        let n = (t1 - t0) * shape.group();
+        let (q, rest) = work.split_at_mut(shape.tile_rows() * shape.head_dim);
+        let (d_out, rest) = rest.split_at_mut(shape.tile_rows() * shape.head_dim);
+        let (p, rest) = rest.split_at_mut(shape.tile_rows() * KEYS);
+        let (q, d_out) = (&mut q[..n * shape.head_dim], &mut d_out[..n * shape.head_dim]);
+        shape.gather(self.saved.q, h, t0, t1, shape.scale(), q);
+        shape.gather(self.d_out, h, t0, t1, 1.0, d_out);
+        Tile { q, d_out, p, d_s: rest }
+    }
+
+    /// Computes P and dS of a loaded tile of queries, the first at token `t0`, against keys `k0..k1`;
+    /// returns how many elements each has.
+    fn scores(&self, h: usize, t0: usize, (k0, k1): (usize, usize), tile: &mut Tile) -> usize {
+        let Self { compute: Compute { kernels, .. }, shape, saved, .. } = *self;
+        let (n, width) = (tile.q.len() / shape.head_dim, k1 - k0);
+        let (p, d_s) = (&mut tile.p[..n * width], &mut tile.d_s[..n * width]);
+        kernels.matmul(&Serial, tile.q, shape.tile(saved.keys, h, k0, k1), false, p);
+        kernels.matmul(&Serial, tile.d_out, shape.tile(saved.values, h, k0, k1), false, d_s);
+        for (r, (p, d_s)) in p.chunks_exact_mut(width).zip(d_s.chunks_exact_mut(width)).enumerate()
+        {
+            let (t, g) = (t0 + r / shape.group(), r % shape.group());
+            let visible = (t + 1).clamp(k0, k1) - k0;
+            p[visible..].fill(0.0);
+            d_s[visible..].fill(0.0);
+            if visible == 0 {
+                continue;
+            }
+            let at = t * shape.heads + h * shape.group() + g;
+            let factor = libm::expf(kernels.softmax(&mut p[..visible]) - saved.z[at]);
+            for (p, d_s) in p[..visible].iter_mut().zip(d_s) {
+                *p *= factor;
+                *d_s = *p * (*d_s - self.delta[at]);
+            }
+        }
+        n * width
+    }
+}
+
+/// Query rows of some tokens and room for their scores.
+struct Tile<'a> {
+    q: &'a mut [f32],
+    d_out: &'a mut [f32],
+    p: &'a mut [f32],
+    d_s: &'a mut [f32],
+}

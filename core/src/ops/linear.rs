@@ -1,0 +1,205 @@
+//! A frozen linear layer with an optional low-rank adapter (Hu et al. 2021, equation 3).
+//!
+//! ```text
+//! u = dropout(x)   h = u Aᵀ (T, R)          y = x Wᵀ + bias + scale h Bᵀ
+//!                  g = scale d_y B (T, R)
+//! dB += scale d_yᵀ h      dA += gᵀ u        d_x = d_y W + mask(g A)
+//! ```
+//! `h` is made again in backward; `W` and the bias get no gradient.
+
+use homespun_kernels::{Data, Matrix};
+
+use super::dropout::Mask;
+use crate::compute::Compute;
+use crate::weights::Linear;
+
+/// A linear layer's adapter, borrowed from the flat parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Adapter<'a> {
+    /// `(R, K)`.
+    pub a: Matrix<'a>,
+    /// `(N, R)`.
+    pub b: Matrix<'a>,
+    /// `alpha / R`.
+    pub scale: f32,
+}
+
+/// What an adapter writes on the way: `dropped (T, K)` only under dropout, `low` and `d_low (T, R)`.
+pub(crate) struct Scratch<'a> {
+    pub dropped: &'a mut [f32],
+    pub low: &'a mut [f32],
+    pub d_low: &'a mut [f32],
+}
+
+/// A linear layer, its adapter and the mask of the adapter's input.
+#[derive(Clone, Copy)]
+pub(crate) struct Adapted<'a> {
+    pub base: Linear<'a>,
+    pub adapter: Option<Adapter<'a>>,
+    pub mask: Option<Mask<'a>>,
+}
+
+impl Adapted<'_> {
+    /// `y = linear(x)`, or `y += linear(x)` where `accumulate`: `x (T, K)`, `y (T, N)`.
+    pub(crate) fn forward(
+        &self,
+        compute: Compute,
+        x: &[f32],
+        accumulate: bool,
+        scratch: &mut Scratch,
+        y: &mut [f32],
+    ) {
+        let Compute { kernels, pool } = compute;
+        let weight = self.base.weight;
+        if let Some(bias) = self.base.bias {
+            add_bias(compute, bias, accumulate, y);
+        }
+        kernels.matmul(pool, x, weight, accumulate || self.base.bias.is_some(), y);
+        if let Some(adapter) = self.adapter {
+            let tokens = x.len() / weight.cols();
+            let low = &mut scratch.low[..tokens * adapter.a.rows()];
+            let x = self.dropped(compute, x, scratch.dropped);
+            kernels.matmul(pool, x, adapter.a, false, low);
+            low.iter_mut().for_each(|h| *h *= adapter.scale);
+            kernels.matmul(pool, low, adapter.b, true, y);
+        }
+    }
+
+    /// Adds the adapter's gradients to `gradient (R * K + N * R)`, and, where wanted, writes or adds
+    /// `d_x (T, K)`.
+    pub(crate) fn backward(
+        &self,
+        compute: Compute,
+        x: &[f32],
+        d_y: &[f32],
+        gradient: Option<&mut [f32]>,
+        scratch: &mut Scratch,
+        mut d_x: Option<(&mut [f32], bool)>,
+    ) {
+        let Compute { kernels, pool } = compute;
+        let weight = self.base.weight;
+        if let Some((d_x, accumulate)) = &mut d_x {
+            kernels.matmul_backward(pool, d_y, weight, *accumulate, d_x);
+        }
+        let (Some(adapter), Some(gradient)) = (self.adapter, gradient) else { return };
+        let tokens = x.len() / weight.cols();
+        let rank = adapter.a.rows();
+        let (d_a, d_b) = gradient.split_at_mut(rank * weight.cols());
+        let low = &mut scratch.low[..tokens * rank];
+        let d_low = &mut scratch.d_low[..tokens * rank];
+        let dropped = self.dropped(compute, x, scratch.dropped);
+        kernels.matmul(pool, dropped, adapter.a, false, low);
+        kernels.outer_accumulate(pool, adapter.scale, d_y, low, tokens, d_b);
+        kernels.matmul_backward(pool, d_y, adapter.b, false, d_low);
+        d_low.iter_mut().for_each(|g| *g *= adapter.scale);
+        kernels.outer_accumulate(pool, 1.0, d_low, dropped, tokens, d_a);
+        if let Some((d_x, _)) = d_x {
+            match self.mask {
+                None => kernels.matmul_backward(pool, d_low, adapter.a, true, d_x),
+                Some(mask) => {
+                    let d_dropped = &mut scratch.dropped[..x.len()];
+                    kernels.matmul_backward(pool, d_low, adapter.a, false, d_dropped);
+                    mask.backward(compute, d_dropped, weight.cols(), d_x);
+                }
+            }
+        }
+    }
+
+    /// The adapter's input.
+    fn dropped<'x>(&self, compute: Compute, x: &'x [f32], dropped: &'x mut [f32]) -> &'x [f32] {
+        match self.mask {
+            None => x,
+            Some(mask) => {
+                let dropped = &mut dropped[..x.len()];
+                mask.forward(compute, x, self.base.weight.cols(), dropped);
+                dropped
+            }
+        }
+    }
+}
+
+/// `y = bias` in every row, or `y += bias`.
+fn add_bias(compute: Compute, bias: Data, accumulate: bool, y: &mut [f32]) {
+    compute.rows(y, bias.len(), &|_, y| {
+        if accumulate {
+            y.iter_mut().enumerate().for_each(|(i, y)| *y += bias.get(i));
+        } else {
+            compute.kernels.widen(bias, y);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lora::Target;
+    use crate::ops::dropout::Dropout;
+    use crate::testing::{check_gradient, compute, gradient_fails, random, weighted};
+
+    const T: usize = 5;
+    const K: usize = 7;
+    const N: usize = 6;
+    const R: usize = 2;
+
+    struct Case {
+        w: Vec<f32>,
+        bias: Vec<f32>,
+        parameters: Vec<f32>,
+        keys: Option<Vec<u64>>,
+    }
+
+    impl Case {
+        fn new(dropout: bool) -> Self {
+            let key = |p| Dropout { seed: 1, step: 2 }.row_key(3, p);
+            Self {
+                w: random(1, N * K),
+                bias: random(2, N),
+                parameters: random(3, R * K + N * R),
+                keys: dropout.then(|| (0..T).map(key).collect()),
+            }
+        }
+
+        fn run(&self, parameters: &[f32], job: impl FnOnce(Adapted, &mut Scratch)) {
+            let (a, b) = parameters.split_at(R * K);
+            let adapted = Adapted {
+                base: Linear {
+                    weight: Matrix::new(Data::F32(&self.w), N, K),
+                    bias: Some(Data::F32(&self.bias)),
+                },
+                adapter: Some(Adapter {
+                    a: Matrix::new(Data::F32(a), R, K),
+                    b: Matrix::new(Data::F32(b), N, R),
+                    scale: 1.5,
+                }),
+                mask: self.keys.as_deref().map(|keys| Mask::new(keys, 1, Target::Q, 0.3)),
+            };
+            let (mut dropped, mut low, mut d_low) = ([0.0; T * K], [0.0; T * R], [0.0; T * R]);
+            job(adapted, &mut Scratch { dropped: &mut dropped, low: &mut low, d_low: &mut d_low });
+        }
+
+        fn loss(&self, x: &[f32], parameters: &[f32], d_y: &[f32]) -> f64 {
+            let mut y = vec![0.5; T * N];
+            self.run(parameters, |l, scratch| l.forward(compute(), x, true, scratch, &mut y));
+            weighted(&y, d_y)
+        }
+    }
+
+    #[test]
+    fn the_gradients_are_the_central_differences_with_and_without_dropout() {
+        for dropout in [false, true] {
+            let case = Case::new(dropout);
+            let (x, d_y) = (random(5, T * K), random(6, T * N));
+            let (mut d_x, mut d_parameters) = (vec![0.0; x.len()], vec![0.0; R * K + N * R]);
+            case.run(&case.parameters, |l, scratch| {
+                let gradient = Some(&mut d_parameters[..]);
+                l.backward(compute(), &x, &d_y, gradient, scratch, Some((&mut d_x, false)));
+            });
+            check_gradient(&x, &d_x, |x| case.loss(x, &case.parameters, &d_y));
+            let of_parameters = |parameters: &[f32]| case.loss(&x, parameters, &d_y);
+            check_gradient(&case.parameters, &d_parameters, of_parameters);
+            // Planted bug: one component of dB forgotten.
+            d_parameters[R * K + 1] = 0.0;
+            assert!(gradient_fails(&case.parameters, &d_parameters, of_parameters));
+        }
+    }
+}
