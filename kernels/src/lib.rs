@@ -8,10 +8,18 @@
 //! Letters of shapes: T tokens, K inputs of a matrix, N outputs.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
+#[cfg(test)]
+mod agreement;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod grid;
 mod matrix;
+#[cfg(target_arch = "x86_64")]
+mod panel;
 mod pool;
 mod scalar;
 mod table;
+mod tile;
 
 pub use matrix::{DType, Data, Matrix};
 pub use pool::{Pool, Serial, chunks_mut, pairs_mut};

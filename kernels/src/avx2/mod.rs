@@ -1,0 +1,27 @@
+//! AVX2 with FMA and F16C: eight f32 in a register.
+
+mod convert;
+mod matmul;
+mod matvec;
+mod vector;
+
+use crate::scalar;
+use crate::table::{Isa, Kernels};
+
+#[allow(clippy::needless_update, reason = "a new operation is scalar until it is written here")]
+/// To be used only where the CPU has AVX2, FMA and F16C.
+pub(crate) const TABLE: Kernels = Kernels {
+    isa: Isa::Avx2,
+    dot: vector::dot,
+    axpy: vector::axpy,
+    exp: vector::exp,
+    rmsnorm: vector::rmsnorm,
+    softmax: vector::softmax,
+    swiglu: vector::swiglu,
+    swiglu_backward: vector::swiglu_backward,
+    widen: convert::widen,
+    forward: matmul::forward,
+    backward: matmul::backward,
+    outer: matmul::outer,
+    ..scalar::TABLE
+};

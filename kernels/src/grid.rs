@@ -1,0 +1,51 @@
+//! How a product is cut into the chunks that threads share: by its shape alone.
+//!
+//! ```text
+//! many columns            few columns, many rows
+//! [ 0 | 1 | 2 | 3 ]       [ 0 ]
+//!                         [ 1 ]
+//!                         [ 2 ]
+//! ```
+
+/// Multiply-adds that are worth waking other threads for.
+const WORTH: usize = 1 << 17;
+/// Multiply-adds of one chunk, about, when weights are used once and memory is the limit.
+const CHUNK_STREAMED: usize = 1 << 16;
+/// Multiply-adds of one chunk, about, when weights are used by many rows.
+const CHUNK_REUSED: usize = 1 << 19;
+/// Columns come in panels of this width.
+const COLS: usize = 16;
+/// Rows come in groups that six and eight divide.
+const ROWS: usize = 24;
+
+/// The size `(rows, cols)` of a chunk of an output `(rows, cols)` with `depth` multiply-adds an element.
+pub(crate) fn chunk(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
+    let whole = (rows.max(1), cols.max(1));
+    let depth = depth.max(1);
+    let work = rows.saturating_mul(cols).saturating_mul(depth);
+    if work < WORTH {
+        return whole;
+    }
+    let goal = if rows == 1 { CHUNK_STREAMED } else { CHUNK_REUSED };
+    if rows == 1 || cols >= 4 * COLS {
+        let cols = goal.div_ceil(rows.saturating_mul(depth)).next_multiple_of(COLS);
+        (rows, cols.min(whole.1))
+    } else {
+        let rows = goal.div_ceil(cols.saturating_mul(depth)).next_multiple_of(ROWS);
+        (rows.min(whole.0), cols)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chunk;
+
+    #[test]
+    fn small_products_stay_whole_and_large_ones_split_along_the_longer_side() {
+        assert_eq!(chunk(0, 0, 0), (1, 1));
+        assert_eq!(chunk(2, 64, 64), (2, 64));
+        assert_eq!(chunk(1, 4096, 4096), (1, 16));
+        assert_eq!(chunk(256, 576, 576), (256, 16));
+        assert_eq!(chunk(4096, 8, 576), (120, 8));
+    }
+}

@@ -1,0 +1,170 @@
+//! A rectangle of a row-major matrix that may be written: what one chunk of a product gets.
+//!
+//! ```text
+//!            columns of the tile
+//! matrix  ........[=====]........   row 0 of the tile, a plain slice
+//!         ........[=====]........   row 1, `stride` elements further on
+//! ```
+//! Tiles of one matrix interleave in memory, so `&mut [f32]` cannot split them: a tile holds a
+//! pointer, and is made only from a slice that it borrows whole, or as a cell of a grid.
+
+use core::marker::PhantomData;
+use core::ops::Range;
+
+use crate::pool::{Pool, run_once};
+
+/// Rows and columns of a matrix that only the holder reads and writes.
+#[derive(Debug)]
+pub struct Tile<'a> {
+    start: *mut f32,
+    stride: usize,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    lent: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: a tile is the only way to its elements, as a `&mut [f32]` is, and `f32` is `Send`.
+unsafe impl Send for Tile<'_> {}
+
+impl<'a> Tile<'a> {
+    /// All of `data`, `(rows, cols)`, which are these rows and columns of a matrix.
+    ///
+    /// # Panics
+    /// If `data` does not hold so many elements.
+    pub fn new(data: &'a mut [f32], rows: Range<usize>, cols: Range<usize>) -> Self {
+        assert_eq!(data.len(), rows.len() * cols.len(), "tile data and shape differ");
+        Self { start: data.as_mut_ptr(), stride: cols.len(), rows, cols, lent: PhantomData }
+    }
+
+    /// Which rows of the matrix these are.
+    pub fn rows(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Which columns of the matrix these are.
+    pub fn cols(&self) -> Range<usize> {
+        self.cols.clone()
+    }
+
+    /// Rows `rows` and columns `cols` of the matrix.
+    ///
+    /// # Panics
+    /// If they are not inside the tile.
+    pub fn part(&mut self, rows: Range<usize>, cols: Range<usize>) -> Tile<'_> {
+        let inside = |part: &Range<usize>, of: &Range<usize>| {
+            of.start <= part.start && part.start <= part.end && part.end <= of.end
+        };
+        assert!(inside(&rows, &self.rows) && inside(&cols, &self.cols), "part outside its tile");
+        let skip = (rows.start - self.rows.start) * self.stride + cols.start - self.cols.start;
+        Tile {
+            start: self.start.wrapping_add(skip),
+            stride: self.stride,
+            rows,
+            cols,
+            lent: PhantomData,
+        }
+    }
+
+    /// The tile's elements in row `row` of the matrix.
+    ///
+    /// # Panics
+    /// If the row is not in the tile.
+    pub fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(self.rows.contains(&row), "row outside its tile");
+        let from = (row - self.rows.start) * self.stride;
+        // SAFETY: the row is one of the tile's, all of which lie in the lent slice, and this tile
+        // alone may touch it while it is borrowed.
+        unsafe { core::slice::from_raw_parts_mut(self.start.add(from), self.cols.len()) }
+    }
+
+    /// Makes every element zero.
+    pub fn clear(&mut self) {
+        for row in self.rows() {
+            self.row(row).fill(0.0);
+        }
+    }
+}
+
+/// The matrix that threads share; its one method cuts disjoint tiles.
+struct Grid<'a> {
+    whole: Tile<'a>,
+    tile_rows: usize,
+    tile_cols: usize,
+}
+
+// SAFETY: `Grid::cell` is the only use of a shared grid, and its caller asks for a cell once.
+unsafe impl Sync for Grid<'_> {}
+
+impl Grid<'_> {
+    fn across(&self) -> usize {
+        self.whole.cols.len().div_ceil(self.tile_cols)
+    }
+
+    fn cells(&self) -> usize {
+        self.whole.rows.len().div_ceil(self.tile_rows) * self.across()
+    }
+
+    /// Cell `i`, counted along rows of cells.
+    ///
+    /// # Safety
+    /// No other tile of cell `i` may live.
+    unsafe fn cell(&self, i: usize) -> Tile<'_> {
+        let (row, col) = (i / self.across() * self.tile_rows, i % self.across() * self.tile_cols);
+        let rows = row..(row + self.tile_rows).min(self.whole.rows.end);
+        let cols = col..(col + self.tile_cols).min(self.whole.cols.end);
+        assert!(rows.start < rows.end && cols.start < cols.end, "cell outside its grid");
+        let Tile { start, stride, .. } = self.whole;
+        let start = start.wrapping_add(rows.start * stride + cols.start);
+        Tile { start, stride, rows, cols, lent: PhantomData }
+    }
+}
+
+/// Cuts the matrix `(rows, cols)` in `data` into tiles of `size`, `(rows, cols)` each (less at the
+/// right and lower edge), and runs `job` on each.
+///
+/// # Panics
+/// If `data` is not of that shape, a size is zero, or the pool does not run each chunk once.
+pub(crate) fn tiles_mut(
+    pool: &dyn Pool,
+    data: &mut [f32],
+    shape: (usize, usize),
+    size: (usize, usize),
+    job: &(dyn Fn(Tile) + Sync),
+) {
+    assert!(size.0 > 0 && size.1 > 0, "tiles need a size");
+    let whole = Tile::new(data, 0..shape.0, 0..shape.1);
+    let grid = Grid { whole, tile_rows: size.0, tile_cols: size.1 };
+    run_once(pool, grid.cells(), &|i| {
+        // SAFETY: cells are disjoint, and `run_once` gives each index to one call.
+        job(unsafe { grid.cell(i) });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Serial;
+
+    #[test]
+    fn tiles_cover_each_element_once() {
+        for (rows, cols) in [(0, 0), (0, 5), (5, 0), (1, 1), (7, 5), (16, 33)] {
+            let mut data = vec![0.0; rows * cols];
+            tiles_mut(&Serial, &mut data, (rows, cols), (3, 4), &|mut tile| {
+                for row in tile.rows() {
+                    let first = tile.cols().start;
+                    for (i, x) in tile.row(row).iter_mut().enumerate() {
+                        *x += (row * cols + first + i + 1) as f32;
+                    }
+                }
+            });
+            assert!(data.iter().enumerate().all(|(i, &x)| x == (i + 1) as f32), "{rows}x{cols}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "outside its tile")]
+    fn a_part_stays_inside_its_tile() {
+        let mut data = [0.0; 12];
+        Tile::new(&mut data, 0..3, 0..4).part(0..1, 0..3).part(0..1, 1..4);
+    }
+}
