@@ -1,5 +1,7 @@
 //! ROUGE-1 against Google's `rouge_score`; the golden file is written by `oracle/rouge.py`.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use homespun_core::rouge::{Rouge1, rouge1, rouge1_in};
 
 /// Rows of the golden file whose figures `rouge` misses by more than 1e-9, and how many there are.
