@@ -1,2 +1,3 @@
 //! The one integration binary: a module per theme.
+mod parity;
 mod rouge;

@@ -1,0 +1,5 @@
+//! What torch, transformers and PEFT computed (`tests/oracle/models.py`), held against ours.
+
+mod config;
+mod golden;
+mod logits;
