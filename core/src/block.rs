@@ -94,14 +94,25 @@ impl<'a> Block<'a> {
     }
 
     fn mlp(&self, x: &mut [f32], saved: &mut Saved, s: &mut Scratch) {
+        self.gates(saved, s);
+        swiglu::forward(self.compute, saved.gate, saved.up, self.config.hidden, s.act);
+        x.copy_from_slice(saved.middle);
+        let mut low = linear::Scratch { dropped: s.dropped, low: s.low, d_low: s.d_low };
+        self.linear(Target::Down).forward(self.compute, s.act, true, &mut low, x);
+    }
+
+    fn gates(&self, saved: &mut Saved, s: &mut Scratch) {
         let Self { compute, config, layer, .. } = *self;
         let mut low = linear::Scratch { dropped: s.dropped, low: s.low, d_low: s.d_low };
         rmsnorm::forward(compute, saved.middle, layer.post_norm, config.norm_eps, s.normed);
         self.linear(Target::Gate).forward(compute, s.normed, false, &mut low, saved.gate);
         self.linear(Target::Up).forward(compute, s.normed, false, &mut low, saved.up);
-        swiglu::forward(compute, saved.gate, saved.up, config.hidden, s.act);
-        x.copy_from_slice(saved.middle);
-        self.linear(Target::Down).forward(compute, s.act, true, &mut low, x);
+    }
+
+    /// Makes `saved` again from the block's input `x (T, D)`, as [`forward`](Self::forward) left it.
+    pub(crate) fn recompute(&self, x: &[f32], saved: &mut Saved, scratch: &mut Scratch) {
+        self.attention(x, saved, scratch, None);
+        self.gates(saved, scratch);
     }
 
     /// `b.d_x` holds the gradient of the block's output and becomes that of its input `x (T, D)`, which

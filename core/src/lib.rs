@@ -14,6 +14,7 @@ pub mod model;
 pub mod rng;
 pub mod rouge;
 pub mod select;
+pub mod train;
 pub mod weights;
 
 mod block;

@@ -226,3 +226,6 @@ fn rows(
         );
     }
 }
+
+#[cfg(test)]
+mod tests;
