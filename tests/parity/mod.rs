@@ -2,4 +2,5 @@
 
 mod config;
 mod golden;
+mod gradients;
 mod logits;
