@@ -1,3 +1,8 @@
 //! The one integration binary: a module per theme.
+mod bad_adapter;
+mod bad_checkpoint;
+mod checkpoint;
+mod fuzz_checkpoint;
 mod parity;
 mod rouge;
+mod small_model;

@@ -52,7 +52,7 @@ pub(super) fn parse(file: &Path, json: &Object) -> Result<(Config, SpecialTokens
         mlp_bias: bias(spec.mlp_bias)?,
         qk_norm: spec.qk_norm,
     };
-    config.validate().map_err(|source| Error::Config { file: file.to_path_buf(), source })?;
+    config.validate().map_err(|reason| Error::Config { file: file.to_path_buf(), reason })?;
     refuse_window(&fields, &config)?;
     let special = SpecialTokens {
         bos: tokens(&fields, "bos_token_id")?.first().copied(),

@@ -24,6 +24,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use homespun_core::config::{Config, ConfigError};
+use homespun_core::model::Model;
 use homespun_core::weights::{self, Layer, LoadError, Weights};
 
 use tensors::Tensors;
@@ -93,12 +94,12 @@ pub enum Error {
         reason: String,
     },
     /// The sizes of `config.json` are unusable.
-    #[error("{}: {source}", file.display())]
+    #[error("{}: {reason}", file.display())]
     Config {
         /// The file.
         file: PathBuf,
-        /// The field and the reason.
-        source: ConfigError,
+        /// The field and what is wrong with it.
+        reason: ConfigError,
     },
     /// A tensor is missing, misshapen, unexpected or of an unknown element type.
     #[error("{}: tensor `{tensor}` {reason}", file.display())]
@@ -212,6 +213,17 @@ impl Checkpoint {
     /// If `layers` has another length than the model.
     pub fn weights<'s>(&'s self, layers: &'s [Layer<'s>]) -> Result<Weights<'s>, Error> {
         weights::assemble(&&self.tensors, &self.config, layers).map_err(|e| self.tensors.error(e))
+    }
+
+    /// The model, beside the layers that [`Checkpoint::layers`] gave.
+    ///
+    /// # Errors
+    /// None that [`Checkpoint::open`] has not seen.
+    ///
+    /// # Panics
+    /// If `layers` has another length than the model.
+    pub fn model<'s>(&'s self, layers: &'s [Layer<'s>]) -> Result<Model<'s>, Error> {
+        Ok(Model { config: self.config, weights: self.weights(layers)? })
     }
 
     /// What tells this base from another: a SHA-256 in hex over the configuration, every tensor's
