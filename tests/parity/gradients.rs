@@ -151,6 +151,9 @@ fn the_loss_without_gradients_is_that_of_transformers_and_of_peft() {
     }
 }
 
+/// Changes a model, an adapter or the sequences' targets.
+type Bug = fn(&mut Model, &mut Adapter, &mut [Vec<bool>]);
+
 /// The worst error, and the loss's, of the golden `llama` once `bend` has changed something.
 fn bent(bend: impl FnOnce(&mut Model, &mut Adapter, &mut [Vec<bool>])) -> (f64, f64) {
     let mut result = (0.0, 0.0);
@@ -174,7 +177,7 @@ fn bent(bend: impl FnOnce(&mut Model, &mut Adapter, &mut [Vec<bool>])) -> (f64, 
 fn planted_bugs_of_the_shape_the_adapter_and_the_mask_are_seen() {
     let (gradient, loss) = bent(|_, _, _| ());
     assert!(gradient <= BAR && loss <= LOSS_BAR);
-    let bugs: [(&str, fn(&mut Model, &mut Adapter, &mut [Vec<bool>])); 4] = [
+    let bugs: [(&str, Bug); 4] = [
         ("rope_theta", |model, _, _| model.config.rope_theta *= 1.01),
         ("alpha", |_, adapter, _| adapter.config.alpha *= 1.01),
         ("one element of the last B", |_, adapter, _| {
