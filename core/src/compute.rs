@@ -1,6 +1,6 @@
 //! What computes: the table of kernels and the pool of threads, handed to every operation.
 
-use homespun_kernels::{Kernels, Pool, Serial, chunks_mut, pairs_mut};
+use homespun_kernels::{Kernels, PairJob, Pool, Serial, chunks_mut, pairs_mut};
 
 /// Elements of one chunk of elementwise work.
 const GRAIN: usize = 8192;
@@ -51,7 +51,7 @@ impl<'a> Compute<'a> {
         &self,
         (a, a_width): (&mut [f32], usize),
         (b, b_width): (&mut [f32], usize),
-        job: &(dyn Fn(usize, &mut [f32], &mut [f32]) + Sync),
+        job: &PairJob<f32, f32>,
     ) {
         let rows = (GRAIN / a_width.max(b_width)).max(1);
         pairs_mut(self.pool, (a, rows * a_width), (b, rows * b_width), &|i, a, b| {

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod adamw;
 pub mod arena;
 pub mod cache;
 pub mod compute;
@@ -13,6 +14,8 @@ pub mod lora;
 pub mod model;
 pub mod rng;
 pub mod rouge;
+pub mod sampler;
+pub mod schedule;
 pub mod select;
 pub mod train;
 pub mod weights;

@@ -177,7 +177,7 @@ pub fn loss(
         let mut scratch = Scratch::take(&mut arena, config, lora_config, rows, false)?;
         let mut head = Head::take(&mut arena, config, rows)?;
         batch.start(model, compute, &mut scratch, x)?;
-        let (shape, starts) = (Shape::new(config, rows, 0), &*batch.starts);
+        let (shape, starts) = (Shape::new(config, rows, 0), batch.starts);
         for (index, layer) in model.weights.layers.iter().enumerate() {
             let block = Block { compute, config, layer, index, lora, dropout: None, starts, shape };
             block.forward(x, &mut saved, &mut scratch, None)?;

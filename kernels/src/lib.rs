@@ -22,5 +22,5 @@ mod table;
 mod tile;
 
 pub use matrix::{DType, Data, Matrix};
-pub use pool::{Pool, Serial, chunks_mut, pairs_mut};
+pub use pool::{PairJob, Pool, Serial, chunks_mut, pairs_mut};
 pub use table::{Isa, Kernels};

@@ -102,6 +102,9 @@ pub fn chunks_mut<T: Send>(
     });
 }
 
+/// A job on a pair of chunks.
+pub type PairJob<'a, A, B> = dyn Fn(usize, &mut [A], &mut [B]) + Sync + 'a;
+
 /// Runs `job(i, chunk of a, chunk of b)` for each pair of chunks of `a_len` and `b_len` elements (the
 /// last ones may be shorter).
 ///
@@ -112,7 +115,7 @@ pub fn pairs_mut<A: Send, B: Send>(
     pool: &dyn Pool,
     (a, a_len): (&mut [A], usize),
     (b, b_len): (&mut [B], usize),
-    job: &(dyn Fn(usize, &mut [A], &mut [B]) + Sync),
+    job: &PairJob<A, B>,
 ) {
     assert!(a_len > 0 && b_len > 0, "chunks need a length");
     assert_eq!(a.len().div_ceil(a_len), b.len().div_ceil(b_len), "chunks come in pairs");

@@ -11,7 +11,7 @@ fn lora(targets: Targets, dropout: f32) -> LoraConfig {
 
 fn dialogue(id: u64, n: usize) -> (Vec<u32>, Vec<bool>) {
     let tokens = random(40 + id, n).iter().map(|x| ((x + 1.0) * 15.4) as u32).collect();
-    (tokens, (0..n).map(|i| i > 0 && (i as u64 + id) % 3 != 0).collect())
+    (tokens, (0..n).map(|i| i > 0 && !(i as u64 + id).is_multiple_of(3)).collect())
 }
 
 struct Case {

@@ -38,7 +38,7 @@ fn definition(shape: Shape, starts: &[u32], q: &[f32], k: &[f32], v: &[f32]) -> 
         x[from..from + HEAD].iter().map(|&x| f64::from(x)).collect()
     };
     let mut out = Vec::new();
-    for t in 0..starts.len() {
+    for (t, &start) in starts.iter().enumerate() {
         for h in 0..shape.heads {
             let (query, kv) = (at(q, t, shape.heads, h), h / shape.group());
             let score = |j: usize| -> f64 {
@@ -46,13 +46,13 @@ fn definition(shape: Shape, starts: &[u32], q: &[f32], k: &[f32], v: &[f32]) -> 
                 let dot: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
                 (dot / (HEAD as f64).sqrt()).exp()
             };
-            let weights: Vec<f64> = (starts[t] as usize..=t).map(score).collect();
+            let weights: Vec<f64> = (start as usize..=t).map(score).collect();
             let sum: f64 = weights.iter().sum();
             for i in 0..HEAD {
                 let mix = weights
                     .iter()
                     .enumerate()
-                    .map(|(j, w)| w / sum * at(v, starts[t] as usize + j, shape.kv_heads, kv)[i]);
+                    .map(|(j, w)| w / sum * at(v, start as usize + j, shape.kv_heads, kv)[i]);
                 out.push(mix.sum::<f64>() as f32);
             }
         }
