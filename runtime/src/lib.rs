@@ -13,6 +13,8 @@ pub mod dialogue;
 #[cfg(feature = "std")]
 pub mod durable;
 pub mod flash;
+#[cfg(feature = "std")]
+pub mod lexicon;
 pub mod samples;
 #[cfg(feature = "std")]
 pub mod tokenizer;

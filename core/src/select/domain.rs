@@ -9,18 +9,18 @@
 
 use core::cmp::Ordering;
 
-/// The words of one domain.
+/// The words of one domain: `&str` and a slice of them, or `String` and a `Vec` of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Lexicon<'a> {
+pub struct Lexicon<S, W> {
     /// The domain's name.
-    pub name: &'a str,
+    pub name: S,
     /// Lower-case, sorted by bytes, without repetition.
-    pub words: &'a [&'a str],
+    pub words: W,
 }
 
 /// A lexicon per domain.
 #[derive(Clone, Copy, Debug)]
-pub struct Lexicons<'a>(&'a [Lexicon<'a>]);
+pub struct Lexicons<'a, S = &'static str, W = &'static [&'static str]>(&'a [Lexicon<S, W>]);
 
 /// A domain: the place of its lexicon, or [`Domain::GENERAL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,29 +79,38 @@ impl core::fmt::Display for LexiconError {
 
 impl core::error::Error for LexiconError {}
 
-impl<'a> Lexicons<'a> {
+impl Lexicons<'static> {
     /// No lexicon: every text is `general` and scores 0.
     pub const NONE: Lexicons<'static> = Lexicons(&[]);
+}
 
-    /// Lexicons over lent words.
+impl<'a, S: AsRef<str>, W: AsRef<[S]>> Lexicons<'a, S, W> {
+    /// Lexicons over words that are lent or held.
     ///
     /// # Errors
     /// If a word could never match, or the words are not sorted.
-    pub fn try_new(lexicons: &'a [Lexicon<'a>]) -> Result<Self, LexiconError> {
+    pub fn try_new(lexicons: &'a [Lexicon<S, W>]) -> Result<Self, LexiconError> {
         if lexicons.len() >= usize::from(u16::MAX) {
             return Err(LexiconError::TooMany);
         }
-        for (lexicon, words) in lexicons.iter().map(|l| l.words).enumerate() {
+        for (lexicon, words) in lexicons.iter().map(|l| l.words.as_ref()).enumerate() {
             for (word, text) in words.iter().enumerate() {
-                if !is_word(text) {
+                if !is_word(text.as_ref()) {
                     return Err(LexiconError::Word { lexicon, word });
                 }
-                if word > 0 && words[word - 1] >= text {
+                if word > 0 && words[word - 1].as_ref() >= text.as_ref() {
                     return Err(LexiconError::Order { lexicon, word });
                 }
             }
         }
         Ok(Lexicons(lexicons))
+    }
+
+    /// Lexicons that are known to be right, as a reader makes them.
+    ///
+    /// A word out of order or not lower-case may go unmatched; [`Lexicons::try_new`] checks.
+    pub const fn sorted(lexicons: &'a [Lexicon<S, W>]) -> Self {
+        Lexicons(lexicons)
     }
 
     /// How many there are, m.
@@ -116,7 +125,10 @@ impl<'a> Lexicons<'a> {
 
     /// The name of `domain`; `general` for a place that has no lexicon.
     pub fn name(&self, domain: Domain) -> &'a str {
-        domain.index().and_then(|at| self.0.get(at)).map_or("general", |lexicon| lexicon.name)
+        domain
+            .index()
+            .and_then(|at| self.0.get(at))
+            .map_or("general", |lexicon| lexicon.name.as_ref())
     }
 
     /// DSS of `text`, in `0..=1`, and its dominant domain.
@@ -137,10 +149,11 @@ impl<'a> Lexicons<'a> {
     }
 }
 
-impl Lexicon<'_> {
+impl<S: AsRef<str>, W: AsRef<[S]>> Lexicon<S, W> {
     fn holds(&self, word: &str) -> bool {
         let letters = || word.chars().flat_map(char::to_lowercase);
-        self.words.binary_search_by(|held| held.chars().cmp(letters())).is_ok()
+        let words = self.words.as_ref();
+        words.binary_search_by(|held| held.as_ref().chars().cmp(letters())).is_ok()
     }
 }
 
@@ -164,9 +177,9 @@ pub fn is_word(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const HEALTH: Lexicon<'_> =
-        Lexicon { name: "health", words: &["fever", "pain", "\u{e9}t\u{e9}"] };
-    const FOOD: Lexicon<'_> = Lexicon { name: "food", words: &["fever", "soup"] };
+    type Lent = Lexicon<&'static str, &'static [&'static str]>;
+    const HEALTH: Lent = Lexicon { name: "health", words: &["fever", "pain", "\u{e9}t\u{e9}"] };
+    const FOOD: Lent = Lexicon { name: "food", words: &["fever", "soup"] };
 
     #[test]
     fn words_are_alphanumeric_runs() {
@@ -203,11 +216,11 @@ mod tests {
     #[test]
     fn words_that_cannot_match_are_refused() {
         for bad in ["", "two words", "Upper", "a-b", "\u{307}"] {
-            let lexicon = [Lexicon { name: "x", words: &[bad] }];
+            let lexicon = [Lexicon { name: "x", words: [bad] }];
             let refused = Lexicons::try_new(&lexicon).unwrap_err();
             assert_eq!(refused, LexiconError::Word { lexicon: 0, word: 0 }, "{bad:?}");
         }
-        let unsorted = [Lexicon { name: "x", words: &["b", "a"] }];
+        let unsorted = [Lexicon { name: "x", words: ["b", "a"] }];
         assert_eq!(
             Lexicons::try_new(&unsorted).unwrap_err(),
             LexiconError::Order { lexicon: 0, word: 1 }

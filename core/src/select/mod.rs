@@ -10,11 +10,14 @@
 
 pub mod dissimilarity;
 pub mod domain;
+pub mod embedding;
 pub mod entropy;
 pub mod policy;
 
 pub use dissimilarity::Peers;
 pub use domain::{Domain, Lexicon, Lexicons};
+pub use embedding::Pooling;
+pub use entropy::Entropy;
 pub use policy::{Policy, Setting, Verdict};
 
 /// What the selector knows of one dialogue. Every figure is finite.
@@ -30,6 +33,54 @@ pub struct Scores {
     pub dissimilarity: f32,
     /// The tokens that the entropy was taken over.
     pub tokens: u32,
+}
+
+/// How a dialogue is scored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scoring {
+    /// Which entropy.
+    pub entropy: Entropy,
+    /// Which embedding.
+    pub pooling: Pooling,
+}
+
+/// The states of a dialogue's T tokens, row after row.
+#[derive(Clone, Copy, Debug)]
+pub struct States<'a> {
+    /// `(T, D)` before the final norm.
+    pub before: &'a [f32],
+    /// `(T, D)` after it.
+    pub after: &'a [f32],
+    /// D.
+    pub dim: usize,
+}
+
+impl Scoring {
+    /// Entropy, domain score and tokens of a dialogue, its embedding in `embedding (D)`, and the
+    /// dissimilarity of an empty buffer, 1, which [`Peers`] replace.
+    ///
+    /// # Panics
+    /// If the shapes disagree or D is 0.
+    pub fn score<S: AsRef<str>, W: AsRef<[S]>>(
+        &self,
+        text: &str,
+        lexicons: &Lexicons<'_, S, W>,
+        states: States<'_>,
+        embedding: &mut [f32],
+    ) -> Scores {
+        let States { before, after, dim } = states;
+        assert_eq!(before.len(), after.len(), "both states are (T, D)");
+        self.pooling.pool(after, dim, embedding);
+        let tokens = after.len() / dim;
+        let entropy = match self.entropy {
+            Entropy::Histogram => {
+                entropy::histogram(after.rchunks(dim).next().unwrap_or_default(), tokens)
+            }
+            Entropy::TokenNorm => entropy::token_norm(before, dim),
+        };
+        let (domain_score, domain) = lexicons.score(text);
+        Scores { entropy, domain_score, domain, dissimilarity: 1.0, tokens: tokens as u32 }
+    }
 }
 
 /// One buffered dialogue, without its text.
@@ -113,3 +164,29 @@ impl core::fmt::Display for Error {
 
 impl core::error::Error for Unreadable {}
 impl core::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialogue_is_scored_by_each_metric() {
+        let lexicon = [Lexicon { name: "food", words: ["soup"] }];
+        let lexicons = Lexicons::try_new(&lexicon).unwrap();
+        let before = [3.0, 4.0, 0.0, 5.0];
+        let after = [9.0, 9.0, 1.0, 2.0];
+        let states = States { before: &before, after: &after, dim: 2 };
+        let mut embedding = [0.0; 2];
+        let ours = Scoring::default().score("Hot soup", &lexicons, states, &mut embedding);
+        assert_eq!(ours.entropy, entropy::histogram(&[1.0, 2.0], 2));
+        assert_eq!((ours.domain_score, ours.domain, ours.tokens), (0.5, Domain(0), 2));
+        assert_eq!((ours.dissimilarity, embedding), (1.0, [5.0, 5.5]));
+        let other = Scoring { entropy: Entropy::TokenNorm, pooling: Pooling::Last };
+        assert_eq!(other.score("", &lexicons, states, &mut embedding).entropy, 1.0);
+        assert_eq!(embedding, [1.0, 2.0]);
+        let nothing = States { before: &[], after: &[], dim: 2 };
+        let none = other.score("", &lexicons, nothing, &mut embedding);
+        assert_eq!(none, Scores { dissimilarity: 1.0, ..Scores::default() });
+        assert_eq!(embedding, [0.0; 2]);
+    }
+}

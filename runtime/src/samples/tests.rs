@@ -291,7 +291,7 @@ fn cut_everywhere(
             return (cuts, bad);
         }
         // The first slot of bytes is erased and needs fewer cuts, and so do later ones.
-        cut += if cut < SLOT - 1000 || cut > SLOT + 4000 { 997 } else { 1 };
+        cut += if (SLOT - 1000..SLOT + 4000).contains(&cut) { 1 } else { 997 };
     }
 }
 
