@@ -38,7 +38,7 @@ from transformers.utils import logging
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "models"
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SEVEN = dict(name="adapter", r=4, lora_alpha=8, targets=ALL)
-ATTENTION = dict(name="adapter-attention", r=3, lora_alpha=16, targets=ALL[:4])
+ATTENTION = dict(name="adapter-attention", r=3, lora_alpha=7, targets=ALL[:4])
 LENGTHS = [5, 21, 2, 13]
 
 BASE = dict(

@@ -89,7 +89,7 @@ fn worst(
 }
 
 /// Opens an adapter of a golden model and lends both to `job`.
-fn with_adapter(name: &str, key: &str, job: impl FnOnce(&Golden, &mut Model, &mut Adapter)) {
+pub fn with_adapter(name: &str, key: &str, job: impl FnOnce(&Golden, &mut Model, &mut Adapter)) {
     let golden = Golden::open(name);
     let checkpoint = Checkpoint::open(&golden.folder).expect(name);
     let layers = checkpoint.layers().expect(name);

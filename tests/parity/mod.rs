@@ -1,5 +1,6 @@
 //! What torch, transformers and PEFT computed (`tests/oracle/models.py`), held against ours.
 
+mod adamw;
 mod config;
 mod golden;
 mod gradients;
