@@ -5,4 +5,5 @@ mod config;
 mod golden;
 mod gradients;
 mod logits;
+mod pools;
 mod stories;
