@@ -74,6 +74,8 @@ fn gguf_is_refused_with_the_way_out() {
     model.put("model.Q8_0.GGUF", b"GGUF\x03\0\0\0");
     refused(model.path(), &parts);
     refused(&model.path().join("model.Q8_0.GGUF"), &parts);
+    model.put("config.json", model.config.to_string());
+    refused(model.path(), &parts);
     model.put("blob", b"GGUF\x03\0\0\0");
     refused(&model.path().join("blob"), &parts);
     model.write();

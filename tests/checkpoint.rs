@@ -142,6 +142,26 @@ fn a_head_is_tied_when_the_weights_are() {
 }
 
 #[test]
+fn a_checkpoint_in_the_program_is_the_same_as_in_a_folder() {
+    let model = SmallModel::new();
+    let opened = Checkpoint::open(&model.write()).expect("folder");
+    let config = model.config.to_string().into_bytes().leak();
+    let file = safetensors_file(&model.tensors).leak();
+    let embedded = Checkpoint::from_static(config, file).expect("embedded");
+    assert_eq!(embedded.config(), opened.config());
+    assert_eq!(embedded.special_tokens(), opened.special_tokens());
+    assert_eq!(embedded.base_hash(), opened.base_hash());
+    assert_eq!(embedded.weight_bytes(), opened.weight_bytes());
+    let layers = embedded.layers().expect("layers");
+    let model = embedded.model(&layers).expect("model");
+    assert_eq!(model.config, *opened.config());
+    let error = Checkpoint::from_static(config, &file[..100]).expect_err("cut").to_string();
+    assert!(error.contains("built-in/model.safetensors"), "{error}");
+    let error = Checkpoint::from_static(b"{}", file).expect_err("empty").to_string();
+    assert!(error.contains("built-in/config.json"), "{error}");
+}
+
+#[test]
 fn old_rotary_buffers_are_passed_over() {
     let mut model = SmallModel::new();
     let name = "model.layers.0.self_attn.rotary_emb.inv_freq";

@@ -1,7 +1,8 @@
 //! Damage by chance: files cut at many places and bytes flipped. A file is refused or, where the
 //! damage is without effect on its structure, opened; nothing panics.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use core::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 
 use homespun_core::lora::{LoraConfig, Targets};
 use homespun_runtime::adapter::Adapter;

@@ -96,7 +96,8 @@ fn write_folder_steps(
     before: Before<'_>,
 ) -> Result<(), Error> {
     let run = Run { path };
-    run.refuse_other_contents(files)?;
+    let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
+    run.refuse_other_contents(&names)?;
     let temporary = run.temporary()?;
     let made = run.step(Step::Create, before, || fs::create_dir(&temporary)).and_then(|()| {
         for (name, bytes) in files {
@@ -123,6 +124,11 @@ fn put_folder(new: &Path, path: &Path) -> io::Result<()> {
             return Ok(());
         }
     }
+    put_in_two_steps(new, path)
+}
+
+/// The same where two folders cannot be exchanged at once.
+fn put_in_two_steps(new: &Path, path: &Path) -> io::Result<()> {
     let mut old = new.as_os_str().to_owned();
     old.push(".old");
     fs::rename(path, &old)?;
@@ -130,7 +136,21 @@ fn put_folder(new: &Path, path: &Path) -> io::Result<()> {
         fs::rename(&old, path)?;
         return Err(error);
     }
-    fs::remove_dir_all(&old)
+    // The new one is in place: what is left of the old one is no failure.
+    fs::remove_dir_all(&old).ok();
+    Ok(())
+}
+
+/// Tries whether [`write_folder`] could write `path`, before hours of work end in its error.
+///
+/// # Errors
+/// If `path` holds other files than `names`, or nothing can be made beside it.
+pub fn check_folder(path: &Path, names: &[&str]) -> Result<(), Error> {
+    let run = Run { path };
+    run.refuse_other_contents(names)?;
+    let temporary = run.temporary()?;
+    fs::create_dir(&temporary).map_err(run.fail(Step::Create))?;
+    fs::remove_dir(&temporary).map_err(run.fail(Step::Create))
 }
 
 /// One durable write of `path`.
@@ -187,7 +207,7 @@ impl Run<'_> {
         }
     }
 
-    fn refuse_other_contents(&self, files: &[(&str, &[u8])]) -> Result<(), Error> {
+    fn refuse_other_contents(&self, names: &[&str]) -> Result<(), Error> {
         let entries = match fs::read_dir(self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -195,7 +215,7 @@ impl Run<'_> {
         };
         for entry in entries {
             let name = entry.map_err(self.fail(Step::Create))?.file_name();
-            if !files.iter().any(|(file, _)| name == *file) {
+            if !names.iter().any(|known| name == **known) {
                 let reason = format!("the folder holds {name:?}, which is not to be replaced");
                 let reason = io::Error::new(io::ErrorKind::AlreadyExists, reason);
                 return Err(self.error(Step::Create, reason));

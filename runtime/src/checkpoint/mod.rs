@@ -128,10 +128,10 @@ impl Checkpoint {
                 file_error(&path, "is no folder; give the folder that holds config.json")
             });
         }
-        let config_file = path.join("config.json");
-        if !config_file.exists() && holds_only_gguf(&path)? {
+        if holds_only_gguf(&path)? {
             return Err(Error::Gguf { path });
         }
+        let config_file = path.join("config.json");
         let (mut config, mut special) = config::parse(&config_file, &read_json(&config_file)?)?;
         let generation = path.join("generation_config.json");
         if generation.exists() {

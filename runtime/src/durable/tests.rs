@@ -85,11 +85,26 @@ fn whichever_step_fails_the_folder_is_the_old_or_the_new_one() {
 }
 
 #[test]
+fn folders_that_cannot_be_exchanged_are_replaced_in_two_steps() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (new, path) = (folder.path().join("new"), folder.path().join("path"));
+    write_folder(&path, &[("a", b"1")]).expect("old");
+    assert!(put_in_two_steps(&new, &path).is_err(), "there is no new folder");
+    assert_eq!(fs::read(path.join("a")).expect("kept"), b"1");
+    write_folder(&new, &[("a", b"2")]).expect("new");
+    put_in_two_steps(&new, &path).expect("replaced");
+    assert_eq!(fs::read(path.join("a")).expect("read"), b"2");
+    assert_eq!(names(folder.path()), ["path"]);
+}
+
+#[test]
 fn a_folder_with_other_files_is_left_alone() {
     let folder = tempfile::tempdir().expect("folder");
     fs::write(folder.path().join("letter.txt"), "dear").expect("letter");
     let error = write_folder(folder.path(), &[("a", b"1")]).expect_err("other files");
     assert!(error.source.to_string().contains("letter.txt"), "{}", error.source);
+    assert!(check_folder(folder.path(), &["a"]).is_err());
+    assert!(check_folder(folder.path(), &["letter.txt"]).is_ok());
     assert_eq!(names(folder.path()), ["letter.txt"]);
 }
 
@@ -102,6 +117,7 @@ fn a_folder_that_cannot_be_written_is_named() {
         let error = write(&path, b"new").expect_err("no such folder");
         assert_eq!((error.file.as_path(), error.step), (path.as_path(), Step::Create));
         assert!(write_folder(&path, &[("a", b"1")]).is_err());
+        assert!(check_folder(&path, &["a"]).is_err());
     }
     assert_eq!(names(folder.path()), ["file"]);
     assert!(write(Path::new("/"), b"new").is_err());

@@ -286,3 +286,56 @@ fn generation_config_goes_before_config() {
     let message = read(json!({"eos_token_id": "</s>"})).expect_err("text").to_string();
     assert!(message.contains("generation_config.json") && message.contains("eos_token_id"));
 }
+
+/// The fields that matter of configurations as they are published.
+#[test]
+fn configurations_of_published_models_are_read() {
+    let sizes = |c: Config| (c.dim, c.layers, c.heads, c.kv_heads, c.head_dim, c.tied, c.qkv_bias);
+    let smollm2 = json!({
+        "architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 1,
+        "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 576, "intermediate_size": 1536,
+        "is_llama_config": true, "max_position_embeddings": 8192, "mlp_bias": false,
+        "model_type": "llama", "num_attention_heads": 9, "num_hidden_layers": 30,
+        "num_key_value_heads": 3, "pad_token_id": 2, "pretraining_tp": 1, "rms_norm_eps": 1e-5,
+        "rope_interleaved": false, "rope_scaling": null, "rope_theta": 100000,
+        "tie_word_embeddings": true, "torch_dtype": "bfloat16", "vocab_size": 49152,
+    });
+    let qwen25 = json!({
+        "architectures": ["Qwen2ForCausalLM"], "bos_token_id": 151643, "eos_token_id": 151645,
+        "hidden_act": "silu", "hidden_size": 896, "intermediate_size": 4864,
+        "max_position_embeddings": 32768, "max_window_layers": 21, "model_type": "qwen2",
+        "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "sliding_window": 32768,
+        "tie_word_embeddings": true, "torch_dtype": "bfloat16", "use_sliding_window": false,
+        "vocab_size": 151936,
+    });
+    let qwen3 = json!({
+        "architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "bos_token_id": 151643,
+        "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu", "hidden_size": 1024,
+        "intermediate_size": 3072, "max_position_embeddings": 40960, "max_window_layers": 28,
+        "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28,
+        "num_key_value_heads": 8, "rms_norm_eps": 1e-6, "rope_scaling": null,
+        "rope_theta": 1000000, "sliding_window": null, "tie_word_embeddings": true,
+        "torch_dtype": "bfloat16", "use_sliding_window": false, "vocab_size": 151936,
+    });
+    let llama32 = json!({
+        "architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,
+        "eos_token_id": [128001, 128008, 128009], "head_dim": 64, "hidden_act": "silu",
+        "hidden_size": 2048, "intermediate_size": 8192, "max_position_embeddings": 131072,
+        "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32,
+        "num_hidden_layers": 16, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
+        "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+        "rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+        "vocab_size": 128256,
+    });
+    for (json, expected) in [
+        (smollm2, (576, 30, 9, 3, 64, true, false)),
+        (qwen25, (896, 24, 14, 2, 64, true, true)),
+        (qwen3, (1024, 28, 16, 8, 128, true, false)),
+        (llama32, (2048, 16, 32, 8, 64, true, false)),
+    ] {
+        let read = parse(Path::new("config.json"), json.as_object().expect("object"));
+        assert_eq!(sizes(read.expect("published").0), expected);
+    }
+}
