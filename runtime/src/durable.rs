@@ -3,7 +3,7 @@
 //! ```text
 //! file     .name.PID.N.tmp: create, write, sync -> rename over name -> sync the folder
 //! folder   .name.PID.N.tmp/: each file as above -> rename to name, or exchange with the old name
-//!          in one step and remove the old one    -> sync the parent
+//!          in one step  -> sync the parent -> remove the old one
 //! lines    append one line in one write, sync; a line cut short is dropped when next opened
 //! ```
 //! A failure removes the temporary and leaves what was there. A cut can leave a temporary behind,
@@ -106,10 +106,11 @@ fn write_folder_steps(
         run.step(Step::Sync, before, || sync_folder(&temporary))?;
         run.step(Step::Rename, before, || put_folder(&temporary, path))
     });
+    let durable =
+        made.and_then(|()| run.step(Step::SyncFolder, before, || sync_folder(parent(path))));
     // Holds the old folder after an exchange, the unfinished new one after a failure.
     fs::remove_dir_all(&temporary).ok();
-    made?;
-    run.step(Step::SyncFolder, before, || sync_folder(parent(path)))
+    durable
 }
 
 /// Moves the folder `new` to `path`; a folder that was there ends as `new`.
@@ -136,9 +137,7 @@ fn put_in_two_steps(new: &Path, path: &Path) -> io::Result<()> {
         fs::rename(&old, path)?;
         return Err(error);
     }
-    // The new one is in place: what is left of the old one is no failure.
-    fs::remove_dir_all(&old).ok();
-    Ok(())
+    fs::rename(&old, new)
 }
 
 /// Tries whether [`write_folder`] could write `path`, before hours of work end in its error.

@@ -94,7 +94,8 @@ fn folders_that_cannot_be_exchanged_are_replaced_in_two_steps() {
     write_folder(&new, &[("a", b"2")]).expect("new");
     put_in_two_steps(&new, &path).expect("replaced");
     assert_eq!(fs::read(path.join("a")).expect("read"), b"2");
-    assert_eq!(names(folder.path()), ["path"]);
+    assert_eq!(fs::read(new.join("a")).expect("the old one, to be removed"), b"1");
+    assert_eq!(names(folder.path()), ["new", "path"]);
 }
 
 #[test]
