@@ -4,5 +4,6 @@ mod bad_checkpoint;
 mod checkpoint;
 mod fuzz_checkpoint;
 mod parity;
+mod render;
 mod rouge;
 mod small_model;

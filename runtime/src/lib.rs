@@ -7,6 +7,8 @@
 #[cfg(feature = "std")]
 pub mod adapter;
 #[cfg(feature = "std")]
+pub mod chat;
+#[cfg(feature = "std")]
 pub mod checkpoint;
 #[cfg(feature = "std")]
 pub mod dialogue;

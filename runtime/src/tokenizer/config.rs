@@ -113,3 +113,19 @@ pub(super) fn explicit_ends(config: &Value) -> Option<(bool, bool)> {
     let (bos, eos) = (flag("add_bos_token"), flag("add_eos_token"));
     (bos.is_some() || eos.is_some()).then(|| (bos.unwrap_or(false), eos.unwrap_or(false)))
 }
+
+/// `chat_template`: a template, or a list of named ones of which `default` is meant.
+pub(super) fn chat_template(config: &Value) -> Result<Option<String>, String> {
+    match config.get("chat_template") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(template)) => Ok(Some(template.clone())),
+        Some(Value::Array(list)) => {
+            let default = list.iter().find(|t| t.get("name") == Some(&Value::from("default")));
+            match default.and_then(|t| t.get("template")?.as_str()) {
+                Some(template) => Ok(Some(template.to_owned())),
+                None => Err("chat_template: has no template named default".to_owned()),
+            }
+        }
+        Some(_) => Err("chat_template: must be a string or a list of named ones".to_owned()),
+    }
+}

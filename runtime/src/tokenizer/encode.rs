@@ -67,12 +67,29 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer fails on the text.
     pub fn encode_marked(&self, text: &str, content: &[Range<usize>]) -> Result<Encoded, Error> {
-        let encoding = guarded(|| self.steps(text, content)).map_err(|e| self.text_error(e))?;
+        self.encode_chat(text, content, false)
+    }
+
+    /// As [`Self::encode_marked`]; `literal` finds control tokens outside content as they are
+    /// spelled, also where the tokenizer would only find their normal form.
+    pub(crate) fn encode_chat(
+        &self,
+        text: &str,
+        content: &[Range<usize>],
+        literal: bool,
+    ) -> Result<Encoded, Error> {
+        let encoding =
+            guarded(|| self.steps(text, content, literal)).map_err(|e| self.text_error(e))?;
         let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
         Ok(Encoded { ids: encoding.get_ids().to_vec(), spans })
     }
 
-    fn steps(&self, text: &str, content: &[Range<usize>]) -> tokenizers::Result<Encoding> {
+    fn steps(
+        &self,
+        text: &str,
+        content: &[Range<usize>],
+        literal: bool,
+    ) -> tokenizers::Result<Encoding> {
         let take = |id, span: &Range<usize>| !self.is_control(id) || !touches(content, span);
         let tokens = |id: Option<u32>, piece: &NormalizedString| {
             id.map(|id| vec![Token::new(id, piece.get().to_owned(), (0, piece.get().len()))])
@@ -87,8 +104,14 @@ impl Tokenizer {
             pieces.into_iter().map(piece).collect::<tokenizers::Result<Vec<_>>>()
         };
         let mut parts = PreTokenizedString::from(text);
+        if literal {
+            parts.split(|_, whole| {
+                let pieces = self.literal.split(whole.get(), |id, span| take(id, &span));
+                cut(&whole, pieces)
+            })?;
+        }
         parts.split(|_, whole| {
-            let pieces = self.raw.split(whole.get(), |id, span| take(id, &span));
+            let pieces = self.raw.split(whole.get(), |id, span| take(id, &original(&whole, &span)));
             cut(&whole, pieces)
         })?;
         parts.split(|_, mut whole| {

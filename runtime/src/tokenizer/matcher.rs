@@ -30,19 +30,15 @@ fn is_word(c: char) -> bool {
 }
 
 impl Matcher {
-    /// The added tokens that are looked for in the text itself (`normalizer` is `None`), or those
-    /// that are looked for in its normal form.
+    /// Looks for `added` tokens as they are spelled, or in the normal form that `normalizer` gives.
     pub(super) fn new<'a>(
         added: impl IntoIterator<Item = (&'a u32, &'a AddedToken)>,
-        normalizer: Option<Option<&NormalizerWrapper>>,
+        normalizer: Option<&NormalizerWrapper>,
     ) -> Self {
         let mut by_first: Vec<Vec<Pattern>> = (0..256).map(|_| Vec::new()).collect();
         for (&id, token) in added {
-            if token.normalized != normalizer.is_some() || token.content.is_empty() {
-                continue;
-            }
             let mut text = NormalizedString::from(token.content.as_str());
-            if let Some(normalizer) = normalizer.flatten()
+            if let Some(normalizer) = normalizer
                 && normalizer.normalize(&mut text).is_err()
             {
                 continue;

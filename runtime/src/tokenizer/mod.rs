@@ -16,6 +16,7 @@ mod matcher;
 pub use config::Special;
 pub use decode::Stream;
 pub use encode::Encoded;
+pub(crate) use encode::touches;
 
 use core::fmt;
 use core::panic::AssertUnwindSafe;
@@ -76,6 +77,8 @@ pub struct Tokenizer {
     /// Added tokens that are found in the text, and those found after normalisation.
     raw: Matcher,
     normalized: Matcher,
+    /// Control tokens as they are spelled, whatever the normaliser makes of them.
+    literal: Matcher,
     /// Ids that stand before and after a plain text.
     prefix: Vec<u32>,
     suffix: Vec<u32>,
@@ -85,6 +88,8 @@ pub struct Tokenizer {
     control: Vec<u32>,
     unk: Option<u32>,
     largest: u32,
+    /// `chat_template` of `tokenizer_config.json`, or why it is none.
+    template: Result<Option<String>, String>,
     path: PathBuf,
 }
 
@@ -205,9 +210,11 @@ impl Tokenizer {
             Ok(())
         })
         .map_err(invalid)?;
+        let template = config::chat_template(config);
         let post = inner.get_post_processor().cloned();
         inner.with_post_processor(None::<PostProcessorWrapper>);
         let mut tokenizer = guarded(|| Self::assemble(inner, special, &path)).map_err(invalid)?;
+        tokenizer.template = template;
         (tokenizer.prefix, tokenizer.suffix) = match config::explicit_ends(config) {
             Some((bos, eos)) => {
                 let id = |on: bool, token: Option<&String>| {
@@ -226,8 +233,10 @@ impl Tokenizer {
         path: &Path,
     ) -> tokenizers::Result<Self> {
         let added = inner.get_added_tokens_decoder();
-        let raw = Matcher::new(&added, None);
-        let normalized = Matcher::new(&added, Some(inner.get_normalizer()));
+        let raw = Matcher::new(added.iter().filter(|(_, t)| !t.normalized), None);
+        let normalizer = inner.get_normalizer();
+        let normalized = Matcher::new(added.iter().filter(|(_, t)| t.normalized), normalizer);
+        let literal = Matcher::new(added.iter().filter(|(_, t)| t.special), None);
         let mut control: Vec<u32> =
             added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id).collect();
         control.extend(special.all().filter_map(|token| inner.token_to_id(token)));
@@ -243,6 +252,8 @@ impl Tokenizer {
             inner,
             raw,
             normalized,
+            literal,
+            template: Ok(None),
             prefix,
             suffix,
             special,
@@ -317,6 +328,11 @@ impl Tokenizer {
     /// The token of an id, as it is spelled in the vocabulary.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
+    }
+
+    /// The template in `tokenizer_config.json`.
+    pub(crate) fn config_template(&self) -> Result<Option<&str>, String> {
+        self.template.as_ref().map(Option::as_deref).map_err(Clone::clone)
     }
 
     /// The file that it came from.
