@@ -6,6 +6,7 @@
 
 #[cfg(feature = "std")]
 pub mod adapter;
+pub mod builtin;
 #[cfg(feature = "std")]
 pub mod chat;
 #[cfg(feature = "std")]
