@@ -92,9 +92,8 @@ impl Sampler {
         if temperature == 0.0 {
             return largest(logits);
         }
-        logits.iter_mut().for_each(|l| *l /= temperature);
         let max = logits[largest(logits) as usize];
-        logits.iter_mut().for_each(|l| *l = libm::expf(*l - max));
+        logits.iter_mut().for_each(|l| *l = libm::expf((*l - max) / temperature));
         let mut kept = logits.len();
         for (i, order) in order.iter_mut().enumerate() {
             *order = i as u32;
@@ -188,6 +187,15 @@ mod tests {
                 let expected = 6000.0 * weight(logit) / sum;
                 assert!((*count as f64 - expected).abs() < 5.0 * expected.sqrt() + 5.0);
             }
+        }
+    }
+
+    #[test]
+    fn the_least_temperature_draws_the_largest() {
+        for temperature in [1e-40, f32::MIN_POSITIVE, 1e-6] {
+            let found = counts(Sampling { temperature, ..sampled() }, &[]);
+            assert_eq!(found[1] + found[3], 6000, "{temperature}");
+            assert!(found[1] > 2500 && found[3] > 2500, "{temperature}: {found:?}");
         }
     }
 
