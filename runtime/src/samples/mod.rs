@@ -105,7 +105,7 @@ pub fn bins_of<F: NorFlash>(flash: &mut F) -> Result<usize, Error<F::Error>> {
 }
 
 impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>> Samples<F, I> {
-    /// Opens the buffer that [`format`] made; `index` needs one entry per bin. Reads headers only.
+    /// Opens the buffer that [`format()`] made; `index` needs one entry per bin. Reads headers only.
     ///
     /// # Errors
     /// If `flash` holds no buffer, one of another version or geometry, or fails, or if `index` is

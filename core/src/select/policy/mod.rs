@@ -8,6 +8,7 @@
 
 use super::dissimilarity::peers;
 use super::{Buffer, Candidate, Entry, Error};
+use crate::rng;
 
 mod dissimilarity_only;
 mod domain_only;
@@ -116,18 +117,9 @@ impl Policy {
     }
 }
 
-/// A number in `0..below` for draw `k` at `arrival`, from a mixing function of the three
-/// (SplitMix64's finaliser, Steele et al. 2014). `below` is at least 1.
+/// A number in `0..below`, at least 1, for draw `k` at `arrival`.
 fn draw(seed: u64, arrival: u64, k: u64, below: u64) -> u64 {
-    let mix = |x: u64| {
-        let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    };
-    let step = 0x9E37_79B9_7F4A_7C15_u64;
-    let bits = [arrival, k].iter().fold(mix(seed.wrapping_add(step)), |state, &word| {
-        mix(state.wrapping_add(step).wrapping_add(word.wrapping_mul(step)))
-    });
+    let bits = rng::hash(&[seed, arrival, k]);
     ((u128::from(bits) * u128::from(below)) >> 64) as u64
 }
 
