@@ -8,7 +8,12 @@
 //! draw                 from the softmax of what stayed
 //! ```
 
+use core::cmp::Ordering;
+
 use crate::rng::Rng;
+
+/// Tokens that top-p sorts first; most often the rest is never needed.
+const FIRST: usize = 128;
 
 /// How to choose a token; the default is greedy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,13 +118,7 @@ impl Sampler {
         let order = &mut order[..kept];
         let mut total: f32 = order.iter().map(|&i| logits[i as usize]).sum();
         if top_p < 1.0 {
-            order.sort_unstable_by(down);
-            let (goal, mut sum, mut few) = (top_p * total, 0.0, 0);
-            while few < order.len() && (few == 0 || sum < goal) {
-                sum += logits[order[few] as usize];
-                few += 1;
-            }
-            (kept, total) = (few, sum);
+            (kept, total) = nucleus(order, top_p * total, logits, down);
         }
         let mut left = self.rng.next_f32() * total;
         for &i in &order[..kept] {
@@ -129,6 +128,32 @@ impl Sampler {
             }
         }
         order[0]
+    }
+}
+
+/// Brings the fewest largest that together reach `goal` to the front of `order`, falling; returns their
+/// number and sum. A large vocabulary is sorted only as far as needed.
+fn nucleus(
+    order: &mut [u32],
+    goal: f32,
+    weights: &[f32],
+    down: impl Fn(&u32, &u32) -> Ordering,
+) -> (usize, f32) {
+    let mut sorted = order.len().min(FIRST);
+    loop {
+        if sorted < order.len() {
+            order.select_nth_unstable_by(sorted - 1, &down);
+        }
+        order[..sorted].sort_unstable_by(&down);
+        let (mut sum, mut few) = (0.0, 0);
+        while few < sorted && (few == 0 || sum < goal) {
+            sum += weights[order[few] as usize];
+            few += 1;
+        }
+        if sum >= goal || sorted == order.len() {
+            return (few, sum);
+        }
+        sorted = order.len().min(8 * sorted);
     }
 }
 
@@ -215,6 +240,26 @@ mod tests {
         assert_eq!(kept(0.6), [false, true, false, true, false, false]);
         assert_eq!(kept(0.85), [false, true, false, true, true, false]);
         assert_eq!(kept(1.0), [true; 6]);
+    }
+
+    #[test]
+    fn top_p_of_a_large_vocabulary_is_that_of_a_full_sort() {
+        let weights: Vec<f32> = (0..5000).map(|i| ((i * 7919 % 5000) as f32).powi(2)).collect();
+        let total: f32 = weights.iter().sum();
+        let mut sorted: Vec<u32> = (0..5000).collect();
+        let down = |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]);
+        sorted.sort_unstable_by(down);
+        for top_p in [0.01, 0.3, 0.9, 0.999_999] {
+            let mut order: Vec<u32> = (0..5000).collect();
+            let (few, sum) = nucleus(&mut order, top_p * total, &weights, down);
+            let (mut expected, mut reached) = (0, 0.0);
+            while expected < 5000 && reached < top_p * total {
+                reached += weights[sorted[expected] as usize];
+                expected += 1;
+            }
+            assert_eq!((few, sum), (expected, reached));
+            assert_eq!(order[..few], sorted[..few]);
+        }
     }
 
     #[test]

@@ -50,28 +50,32 @@ impl<'a> Mask<'a> {
     /// `y = dropout(x)`, both `(T, K)`.
     pub(crate) fn forward(&self, compute: Compute, x: &[f32], width: usize, y: &mut [f32]) {
         compute.rows(y, width, &|t, y| {
-            let x = row(x, t, width);
-            self.each(t, width, |i, factor| y[i] = x[i] * factor);
+            self.each(t, row(x, t, width), y, |x, _| x);
         });
     }
 
     /// `d_x += ` the gradient: `d_y` under the same mask, both `(T, K)`.
     pub(crate) fn backward(&self, compute: Compute, d_y: &[f32], width: usize, d_x: &mut [f32]) {
         compute.rows(d_x, width, &|t, d_x| {
-            let d_y = row(d_y, t, width);
-            self.each(t, width, |i, factor| d_x[i] += d_y[i] * factor);
+            self.each(t, row(d_y, t, width), d_x, |d_y, d_x| d_x + d_y);
         });
     }
 
-    fn each(&self, t: usize, width: usize, mut job: impl FnMut(usize, f32)) {
+    /// `y_i = job(dropout(x_i), y_i)` in row `t`, four components a hash.
+    fn each(&self, t: usize, x: &[f32], y: &mut [f32], job: impl Fn(f32, f32) -> f32) {
         let key = next(self.rows[t], self.module);
-        for word in 0..width.div_ceil(4) {
+        let part = |word: usize, x: &[f32], y: &mut [f32]| {
             let bits = mix(key.wrapping_add(GOLDEN.wrapping_mul(word as u64 + 1)));
-            for i in 4 * word..(4 * word + 4).min(width) {
-                let kept = (bits >> (16 * (i % 4))) as u16 >= self.threshold;
-                job(i, if kept { self.gain } else { 0.0 });
+            for (i, (x, y)) in x.iter().zip(y).enumerate() {
+                let kept = (bits >> (16 * i)) as u16 >= self.threshold;
+                *y = job(x * if kept { self.gain } else { 0.0 }, *y);
             }
+        };
+        let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<4>(), y.as_chunks_mut::<4>());
+        for (word, (x, y)) in x.iter().zip(y.iter_mut()).enumerate() {
+            part(word, x, y);
         }
+        part(x.len(), x_rest, y_rest);
     }
 }
 
