@@ -116,18 +116,20 @@ impl Sampler {
             }
         }
         let order = &mut order[..kept];
-        let mut total: f32 = order.iter().map(|&i| logits[i as usize]).sum();
+        let mut total: f64 = order.iter().map(|&i| f64::from(logits[i as usize])).sum();
         if top_p < 1.0 {
-            (kept, total) = nucleus(order, top_p * total, logits, down);
+            (kept, total) = nucleus(order, f64::from(top_p) * total, logits, down);
         }
-        let mut left = self.rng.next_f32() * total;
-        for &i in &order[..kept] {
-            left -= logits[i as usize];
+        let mut left = f64::from(self.rng.next_f32()) * total;
+        let mut last = order[0];
+        for &i in order[..kept].iter().filter(|&&i| logits[i as usize] > 0.0) {
+            last = i;
+            left -= f64::from(logits[i as usize]);
             if left < 0.0 {
-                return i;
+                break;
             }
         }
-        order[0]
+        last
     }
 }
 
@@ -135,10 +137,10 @@ impl Sampler {
 /// number and sum. A large vocabulary is sorted only as far as needed.
 fn nucleus(
     order: &mut [u32],
-    goal: f32,
+    goal: f64,
     weights: &[f32],
     down: impl Fn(&u32, &u32) -> Ordering,
-) -> (usize, f32) {
+) -> (usize, f64) {
     let mut sorted = order.len().min(FIRST);
     loop {
         if sorted < order.len() {
@@ -147,7 +149,7 @@ fn nucleus(
         order[..sorted].sort_unstable_by(&down);
         let (mut sum, mut few) = (0.0, 0);
         while few < sorted && (few == 0 || sum < goal) {
-            sum += weights[order[few] as usize];
+            sum += f64::from(weights[order[few] as usize]);
             few += 1;
         }
         if sum >= goal || sorted == order.len() {
@@ -245,7 +247,7 @@ mod tests {
     #[test]
     fn top_p_of_a_large_vocabulary_is_that_of_a_full_sort() {
         let weights: Vec<f32> = (0..5000).map(|i| ((i * 7919 % 5000) as f32).powi(2)).collect();
-        let total: f32 = weights.iter().sum();
+        let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
         let mut sorted: Vec<u32> = (0..5000).collect();
         let down = |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]);
         sorted.sort_unstable_by(down);
@@ -254,7 +256,7 @@ mod tests {
             let (few, sum) = nucleus(&mut order, top_p * total, &weights, down);
             let (mut expected, mut reached) = (0, 0.0);
             while expected < 5000 && reached < top_p * total {
-                reached += weights[sorted[expected] as usize];
+                reached += f64::from(weights[sorted[expected] as usize]);
                 expected += 1;
             }
             assert_eq!((few, sum), (expected, reached));
