@@ -6,6 +6,7 @@
 
 #[cfg(feature = "std")]
 pub mod adapter;
+#[cfg(feature = "std")]
 pub mod builtin;
 #[cfg(feature = "std")]
 pub mod chat;

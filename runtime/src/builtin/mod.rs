@@ -1,10 +1,9 @@
-//! The built-in model, its lexicons and the stream of an imaginary user: what the first command
+//! The built-in model and the stream of an imaginary user: what the first command
 //! needs, so that nothing is downloaded.
 //!
 //! ```text
-//! model/        a chat model in Hugging Face's layout, trained by tests/oracle/train_builtin.py
-//! lexicons.tsv  domain <TAB> word
-//! world.json    slots, questions, generic replies, pools of tastes -> stream(seed, size)
+//! model/      a chat model in Hugging Face's layout, trained by tests/oracle/train_builtin.py
+//! world.json  slots, questions, generic replies, pools of tastes -> stream(seed, size)
 //! ```
 
 mod person;
@@ -20,9 +19,6 @@ use crate::tokenizer::{self, Tokenizer};
 /// The reply is the new text in square brackets.
 pub const SYNTHESIS_PROMPT: &str = "Refine and generate a text semantically similar to the following text block. \
 No need to answer or explain it. Put the result in [ ].\n\n";
-
-/// Lexicons of everyday domains, a line `domain<TAB>word` each, in lower case.
-pub const LEXICONS: &str = include_str!("lexicons.tsv");
 
 /// `config.json`.
 pub const CONFIG: &[u8] = include_bytes!("model/config.json");

@@ -213,21 +213,3 @@ fn general_questions_are_dialogues_with_one_reply() {
         dialogues.iter().all(|d| d.messages.len() == 2 && d.messages[1].role == Role::Assistant)
     );
 }
-
-#[test]
-fn lexicons_are_lower_case_sorted_words_of_many_domains() {
-    let mut domains: Vec<(&str, Vec<&str>)> = Vec::new();
-    for line in LEXICONS.lines() {
-        let (domain, word) = line.split_once('\t').unwrap();
-        assert!(word.chars().all(|c| c.is_ascii_lowercase()), "{line}");
-        match domains.last_mut() {
-            Some((last, words)) if *last == domain => words.push(word),
-            _ => domains.push((domain, vec![word])),
-        }
-    }
-    assert!((8..=12).contains(&domains.len()));
-    for (domain, words) in &domains {
-        assert!((40..=80).contains(&words.len()), "{domain}: {}", words.len());
-        assert!(words.is_sorted_by(|a, b| a < b), "{domain}");
-    }
-}
