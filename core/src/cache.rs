@@ -37,6 +37,19 @@ impl<'a> KvCache<'a> {
         Ok(Self { memory, row: config.kv_dim(), layers: config.layers, capacity, len: 0 })
     }
 
+    /// A cache over memory that another one of the same shape has left with `len` tokens in it.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or if `memory` does not hold `len` tokens.
+    pub fn resume(config: &Config, memory: &'a mut [f32], len: usize) -> Result<Self, OutOfMemory> {
+        let available = memory.len() * 4;
+        let cache = Self::new(config, memory)?;
+        if len > cache.capacity {
+            return Err(OutOfMemory { needed: Self::elements(config, len) * 4, available });
+        }
+        Ok(Self { len, ..cache })
+    }
+
     /// C: tokens that fit.
     pub const fn capacity(&self) -> usize {
         self.capacity

@@ -1,0 +1,14 @@
+//! The machine that builds: everything is asked of the system.
+
+use crate::Board;
+
+/// The host.
+pub const BOARD: Board = Board {
+    name: "host",
+    target: "",
+    target_cpu: "",
+    clusters: &[],
+    ram: 0,
+    bins: 128,
+    partitions: &[],
+};

@@ -1,0 +1,14 @@
+//! NVIDIA Jetson Orin Nano: six Cortex-A78AE in clusters of four and two, NEON and dotprod.
+
+use crate::Board;
+
+/// The 8 GB developer kit.
+pub const BOARD: Board = Board {
+    name: "jetson_orin",
+    target: "aarch64-unknown-linux-musl",
+    target_cpu: "cortex-a78ae",
+    clusters: &[4, 2],
+    ram: 8 << 30,
+    bins: 128,
+    partitions: &[],
+};
