@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use homespun_core::config::Config;
 use homespun_core::lora::{Lora, LoraConfig};
+use homespun_core::rng::Rng;
 
 use crate::{checkpoint, durable};
 
@@ -63,6 +64,13 @@ pub enum Error {
 }
 
 impl Adapter {
+    /// An adapter that changes nothing yet, of the base called `name`.
+    pub fn fresh(config: LoraConfig, base: &Config, name: &str, seed: u64) -> Self {
+        let mut parameters = vec![0.0; config.parameters(base)];
+        config.init(base, &mut Rng::new(seed), &mut parameters);
+        Self { config, parameters, base: Some(name.to_owned()) }
+    }
+
     /// Reads the folder `path` as an adapter of `base`.
     ///
     /// # Errors
@@ -103,6 +111,20 @@ impl Adapter {
     pub fn lora(&self) -> Lora<'_> {
         Lora { config: self.config, parameters: &self.parameters }
     }
+}
+
+/// Copies the adapter folder `from` to `to`: the old `to` or the whole copy, never half.
+///
+/// # Errors
+/// If a file of `from` cannot be read, or `to` holds other files or cannot be written.
+pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    let read = |name: &str| {
+        let file = from.join(name);
+        std::fs::read(&file).map_err(|source| Error::Read(checkpoint::Error::Io { file, source }))
+    };
+    let (config, tensors) = (read(CONFIG_FILE)?, read(TENSORS_FILE)?);
+    durable::write_folder(to, &[(CONFIG_FILE, &config), (TENSORS_FILE, &tensors)])?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,186 @@
+//! A model that is ready to compute: its files opened, its threads and its memory at hand.
+//!
+//! ```text
+//! Base     what was opened: checkpoint, tokenizer, template
+//! Engine   a base with kernels and threads
+//! Session  an engine with a KV cache and scratch memory: generates, reuses a common prefix
+//! ```
+
+mod base;
+mod session;
+
+use homespun_core::arena::Arena;
+use homespun_core::compute::Compute;
+use homespun_core::lora::Lora;
+use homespun_core::model::{self, Model};
+use homespun_core::sampler;
+use homespun_core::train::{self, Dropout};
+use homespun_core::weights::Layer;
+use homespun_kernels::{Kernels, Pool};
+
+use crate::adapter::Adapter;
+use crate::tune::Example;
+use crate::{chat, checkpoint, tokenizer};
+pub use base::Base;
+pub use session::{Sampling, Session, States};
+
+/// Tokens of the longest context that a session has room for.
+const MAX_CONTEXT: usize = 2048;
+
+/// Why something with a model failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] tokenizer::Error),
+    /// The chat template.
+    #[error(transparent)]
+    Chat(#[from] chat::Error),
+    /// The model itself.
+    #[error("{model}: {source}")]
+    Model {
+        /// The model's name.
+        model: String,
+        /// What went wrong in it.
+        source: model::Error,
+    },
+    /// The settings of the draws.
+    #[error(transparent)]
+    Sampling(#[from] sampler::Error),
+    /// The terminal, or another output.
+    #[error("cannot write the reply: {0}")]
+    Output(#[from] std::io::Error),
+    /// A prompt that is longer than the context.
+    #[error("{tokens} tokens do not fit the context of {context}")]
+    TooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// The context.
+        context: usize,
+    },
+    /// No token at all.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// No dialogue has a response.
+    #[error("no dialogue has a reply to compare with")]
+    NothingToEvaluate,
+    /// No dialogue has a target.
+    #[error("no dialogue has a target to learn")]
+    NothingToLearn,
+    /// A training step went wrong.
+    #[error("step {step}: the loss or its gradient is not finite; a lower --lr may help")]
+    NonFiniteLoss {
+        /// The step, from 1.
+        step: usize,
+    },
+}
+
+/// A base with kernels and threads.
+#[derive(Clone, Copy)]
+pub struct Engine<'m> {
+    base: &'m Base,
+    model: Model<'m>,
+    compute: Compute<'m>,
+}
+
+impl<'m> Engine<'m> {
+    /// An engine over `base` and its [`layers`](Base::layers).
+    ///
+    /// # Errors
+    /// None that opening the base has not seen.
+    pub fn new(
+        base: &'m Base,
+        layers: &'m [Layer<'m>],
+        kernels: &'static Kernels,
+        pool: &'m dyn Pool,
+    ) -> Result<Self, Error> {
+        let weights = base.checkpoint().weights(layers)?;
+        let model = Model { config: *base.config(), weights };
+        Ok(Self { base, model, compute: Compute::new(kernels, pool) })
+    }
+
+    /// What was opened.
+    pub const fn base(&self) -> &'m Base {
+        self.base
+    }
+
+    /// The model.
+    pub const fn model(&self) -> &Model<'m> {
+        &self.model
+    }
+
+    /// Tokens that a session has room for.
+    pub fn context(&self) -> usize {
+        self.model.config.max_context.min(MAX_CONTEXT)
+    }
+
+    /// A session with `adapter`, its cache empty.
+    pub fn session<'s>(&self, adapter: Option<&'s Adapter>) -> Session<'s>
+    where
+        'm: 's,
+    {
+        Session::new(*self, adapter, self.context())
+    }
+
+    /// Logits `(T, V)` of `tokens (T)`.
+    ///
+    /// # Errors
+    /// If a token is not in the vocabulary, or the model fails.
+    pub fn logits(&self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, Error> {
+        Session::new(*self, adapter, tokens.len().max(1)).logits(tokens)
+    }
+
+    /// Sum of the negative log-likelihoods of the examples' targets, and the number of targets.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn loss(
+        &self,
+        adapter: Option<&Adapter>,
+        examples: &[Example],
+    ) -> Result<(f64, usize), Error> {
+        let lora = adapter.map(Adapter::lora);
+        let lent: Vec<_> = examples.iter().map(Example::lend).collect();
+        let longest = lent.iter().map(train::Example::rows).max().unwrap_or(0);
+        let config = &self.model.config;
+        let mut memory =
+            vec![0; train::loss_bytes(config, lora.as_ref().map(|l| &l.config), longest)];
+        train::loss(&self.model, self.compute, lora, &lent, &mut Arena::new(&mut memory))
+            .map_err(|source| self.error(source))
+    }
+
+    /// Adds the gradient of the summed loss times `scale` to `gradients`; returns the sum.
+    pub(crate) fn gradients(
+        &self,
+        lora: Lora,
+        dropout: Dropout,
+        examples: &[train::Example],
+        scale: f32,
+        memory: &mut Vec<u8>,
+        gradients: &mut [f32],
+    ) -> Result<f64, Error> {
+        let rows = examples.iter().map(train::Example::rows).sum();
+        let bytes = train::training_bytes(&self.model.config, &lora.config, rows);
+        if memory.len() < bytes {
+            memory.resize(bytes, 0);
+        }
+        train::loss_and_gradients(
+            &self.model,
+            self.compute,
+            lora,
+            (lora.config.dropout > 0.0).then_some(dropout),
+            scale,
+            examples,
+            &mut Arena::new(memory),
+            gradients,
+        )
+        .map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: model::Error) -> Error {
+        Error::Model { model: self.base.name().into(), source }
+    }
+}

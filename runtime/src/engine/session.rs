@@ -1,0 +1,197 @@
+//! A conversation with a model: its KV cache, its scratch memory, and what it has computed so far.
+
+use homespun_core::arena::Arena;
+use homespun_core::cache::KvCache;
+use homespun_core::model;
+use homespun_core::sampler::{self, Sampler};
+
+use super::{Engine, Error};
+use crate::adapter::Adapter;
+use crate::dialogue::Message;
+
+/// How a reply is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// At most this many new tokens.
+    pub max_tokens: usize,
+    /// How each is drawn.
+    pub draw: sampler::Sampling,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// The likeliest token, at most `max_tokens` times.
+    pub fn greedy(max_tokens: usize) -> Self {
+        Self { max_tokens, draw: sampler::Sampling::default(), seed: 0 }
+    }
+}
+
+/// States of a token sequence.
+pub struct States<'s> {
+    /// `(T, D)`, before the final norm.
+    pub raw: &'s [f32],
+    /// `(T, D)`, after it.
+    pub normed: &'s [f32],
+}
+
+/// An engine with memory for one conversation.
+pub struct Session<'m> {
+    engine: Engine<'m>,
+    /// Borrowed as long as the session lives, so the cache can never belong to another adapter.
+    adapter: Option<&'m Adapter>,
+    cache: Vec<f32>,
+    arena: Vec<u8>,
+    raw: Vec<f32>,
+    normed: Vec<f32>,
+    logits: Vec<f32>,
+    order: Vec<u32>,
+    /// Tokens in the cache.
+    known: Vec<u32>,
+}
+
+impl<'m> Session<'m> {
+    pub(super) fn new(engine: Engine<'m>, adapter: Option<&'m Adapter>, context: usize) -> Self {
+        let config = &engine.model.config;
+        Self {
+            engine,
+            adapter,
+            cache: vec![0.0; KvCache::elements(config, context)],
+            arena: Vec::new(),
+            raw: Vec::new(),
+            normed: Vec::new(),
+            logits: Vec::new(),
+            order: vec![0; config.vocab],
+            known: Vec::with_capacity(context),
+        }
+    }
+
+    /// Tokens that there is room for.
+    fn capacity(&self) -> usize {
+        self.cache.len() / KvCache::elements(&self.engine.model.config, 1)
+    }
+
+    /// Computes the states of `tokens` that follow those in the cache.
+    fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        let Engine { model, compute, .. } = self.engine;
+        let config = &model.config;
+        let lora = self.adapter.map(Adapter::lora);
+        let bytes = model::inference_bytes(config, lora.as_ref().map(|l| &l.config), tokens.len());
+        if self.arena.len() < bytes {
+            self.arena.resize(bytes, 0);
+        }
+        self.raw.resize(tokens.len() * config.dim, 0.0);
+        let error = |source| self.engine.error(source);
+        let mut cache = KvCache::resume(config, &mut self.cache, self.known.len())
+            .map_err(|e| error(e.into()))?;
+        let arena = &mut Arena::new(&mut self.arena);
+        model.forward(compute, lora, tokens, &mut cache, arena, &mut self.raw).map_err(error)?;
+        self.known.extend_from_slice(tokens);
+        Ok(())
+    }
+
+    /// Forgets what is not a common prefix of the cache and `tokens`, leaves one token to compute,
+    /// and returns how many it kept.
+    fn keep_prefix(&mut self, tokens: &[u32]) -> usize {
+        let same = self.known.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        let kept = same.min(tokens.len().saturating_sub(1));
+        self.known.truncate(kept);
+        kept
+    }
+
+    /// Logits `(V)` after the last token that was fed.
+    fn last_logits(&mut self) -> Result<(), Error> {
+        let Engine { model, compute, .. } = self.engine;
+        let dim = model.config.dim;
+        let last = &self.raw[self.raw.len() - dim..];
+        self.normed.resize(dim, 0.0);
+        self.logits.resize(model.config.vocab, 0.0);
+        let error = |source| self.engine.error(source);
+        model.final_norm(compute, last, &mut self.normed).map_err(error)?;
+        model.logits(compute, &self.normed, &mut self.logits).map_err(error)
+    }
+
+    /// Continues `prompt`, giving each new token to `on_token` until that says false, an end token
+    /// comes, or there are `max_tokens`. Returns the new tokens, the end token left out.
+    ///
+    /// # Errors
+    /// If the prompt is empty or longer than the context, or the model fails.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        sampling: &Sampling,
+        on_token: &mut dyn FnMut(u32) -> Result<bool, Error>,
+    ) -> Result<Vec<u32>, Error> {
+        if prompt.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        let context = self.capacity();
+        if prompt.len() > context {
+            return Err(Error::TooLong { tokens: prompt.len(), context });
+        }
+        let mut sampler = Sampler::try_new(sampling.draw, sampling.seed)?;
+        let kept = self.keep_prefix(prompt);
+        self.feed(&prompt[kept..])?;
+        let mut new = Vec::new();
+        while new.len() < sampling.max_tokens {
+            self.last_logits()?;
+            let token = sampler.sample(&mut self.logits, &self.known, &mut self.order);
+            if self.engine.base.tokenizer().is_eos(token) {
+                break;
+            }
+            new.push(token);
+            if !on_token(token)? || self.known.len() == context {
+                break;
+            }
+            self.feed(&[token])?;
+        }
+        Ok(new)
+    }
+
+    /// The reply to `messages`, and the tokens computed for it; the oldest turns are left out where
+    /// the prompt is longer than `limit` or leaves no room for the reply.
+    ///
+    /// # Errors
+    /// If the template, the tokenizer or the model fails.
+    pub fn reply(
+        &mut self,
+        messages: &[Message],
+        sampling: &Sampling,
+        limit: usize,
+    ) -> Result<(String, usize), Error> {
+        let context = self.capacity();
+        let room = context - sampling.max_tokens.min(context / 2);
+        let prompt = self.engine.base.prompt(messages, limit.min(room))?;
+        let new = self.generate(&prompt, sampling, &mut |_| Ok(true))?;
+        let text = self.engine.base.tokenizer().decode(&new)?;
+        Ok((text.trim().to_owned(), prompt.len() + new.len()))
+    }
+
+    /// States of `tokens`.
+    ///
+    /// # Errors
+    /// If they do not fit the context, or the model fails.
+    pub fn states(&mut self, tokens: &[u32]) -> Result<States<'_>, Error> {
+        self.known.clear();
+        self.feed(tokens)?;
+        let Engine { model, compute, .. } = self.engine;
+        self.normed.resize(self.raw.len(), 0.0);
+        model
+            .final_norm(compute, &self.raw, &mut self.normed)
+            .map_err(|source| self.engine.error(source))?;
+        Ok(States { raw: &self.raw, normed: &self.normed })
+    }
+
+    /// Logits `(T, V)` of `tokens (T)`.
+    pub(super) fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>, Error> {
+        self.known.clear();
+        self.feed(tokens)?;
+        let Engine { model, compute, .. } = self.engine;
+        self.normed.resize(self.raw.len(), 0.0);
+        let mut logits = vec![0.0; tokens.len() * model.config.vocab];
+        let error = |source| self.engine.error(source);
+        model.final_norm(compute, &self.raw, &mut self.normed).map_err(error)?;
+        model.logits(compute, &self.normed, &mut logits).map_err(error)?;
+        Ok(logits)
+    }
+}

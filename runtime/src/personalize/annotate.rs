@@ -1,0 +1,162 @@
+//! The person: asked, rarely, whether a response is acceptable and what would have been better.
+//!
+//! Three ways to ask: `replay` answers from a stream that holds the preferred replies, `ask` asks in
+//! the terminal, `queue` leaves the question in a file and reads the answer at a later round.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use crate::dialogue::{Dialogue, Message};
+use crate::state::queue::{self, Answer, Request};
+use crate::state::{self};
+
+/// A buffered dialogue that has no annotation yet, as the person sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// Arrival number.
+    pub arrival: u64,
+    /// Everything before the response.
+    pub messages: Vec<Message>,
+    /// The response that was given.
+    pub response: String,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The person answered.
+    Now(Answer),
+    /// Asked, and not answered yet.
+    Later,
+    /// Asked before and still not answered: no new request.
+    Waiting,
+}
+
+/// Who answers.
+pub enum Person<'a> {
+    /// The stream's `preferred`, else its own response; `(stream, arrival of its first dialogue)`.
+    Replay(&'a [Dialogue], u64),
+    /// Somebody at the terminal.
+    Ask,
+    /// A file that somebody fills in.
+    Queue(HashMap<u64, Request>),
+}
+
+impl Person<'_> {
+    /// The person behind the queue file at `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn queue(path: &Path) -> Result<Self, state::Error> {
+        let requests = queue::read(path)?;
+        Ok(Person::Queue(requests.into_iter().map(|r| (r.arrival, r)).collect()))
+    }
+
+    /// Asks one question.
+    ///
+    /// # Errors
+    /// If the terminal fails.
+    pub fn ask(&mut self, question: &Question) -> std::io::Result<Reply> {
+        match self {
+            Person::Replay(stream, first) => {
+                let at = question.arrival.checked_sub(*first);
+                let dialogue = at.and_then(|i| stream.get(usize::try_from(i).ok()?));
+                let preferred = dialogue.and_then(|d| d.preferred.clone());
+                Ok(Reply::Now(preferred.map_or(Answer::Accept, Answer::Preferred)))
+            }
+            Person::Ask => ask_terminal(question).map(Reply::Now),
+            Person::Queue(requests) => match requests.get(&question.arrival) {
+                Some(Request { answer: Some(answer), .. }) => Ok(Reply::Now(answer.clone())),
+                Some(_) => Ok(Reply::Waiting),
+                None => {
+                    let request = Request {
+                        arrival: question.arrival,
+                        messages: question.messages.clone(),
+                        response: question.response.clone(),
+                        answer: None,
+                    };
+                    requests.insert(question.arrival, request);
+                    Ok(Reply::Later)
+                }
+            },
+        }
+    }
+
+    /// Writes the queue back, requests of `living` samples only, so that nothing is kept of a
+    /// dialogue that left the buffer.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path, living: impl Fn(u64) -> bool) -> Result<(), state::Error> {
+        match self {
+            Person::Replay(..) | Person::Ask => Ok(()),
+            Person::Queue(requests) => {
+                let mut rows: Vec<Request> =
+                    requests.values().filter(|r| living(r.arrival)).cloned().collect();
+                rows.sort_by_key(|r| r.arrival);
+                queue::write(path, &rows)
+            }
+        }
+    }
+}
+
+fn ask_terminal(question: &Question) -> std::io::Result<Answer> {
+    let mut stderr = std::io::stderr().lock();
+    writeln!(stderr)?;
+    for message in &question.messages {
+        writeln!(stderr, "{:>9}: {}", message.role.as_str(), message.content)?;
+    }
+    writeln!(stderr, "{:>9}: {}", "assistant", question.response)?;
+    write!(stderr, "Enter accepts, s skips, or type the reply you would have liked: ")?;
+    stderr.flush()?;
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line)?;
+    Ok(match line.trim() {
+        // The end of input is nobody's consent.
+        "" if read == 0 => Answer::Skip,
+        "" => Answer::Accept,
+        "s" => Answer::Skip,
+        text => Answer::Preferred(text.into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialogue::Role;
+
+    fn question(arrival: u64) -> Question {
+        let messages = vec![Message::new(Role::User, "Tea?")];
+        Question { arrival, messages, response: "Any tea.".into() }
+    }
+
+    #[test]
+    fn a_replayed_stream_answers_with_what_it_prefers_or_accepts() {
+        let plain = Dialogue::new(vec![Message::new(Role::User, "Tea?")]);
+        let preferred = Dialogue { preferred: Some("Mint.".into()), ..plain.clone() };
+        let stream = [plain, preferred];
+        let mut person = Person::Replay(&stream, 10);
+        assert_eq!(person.ask(&question(10)).unwrap(), Reply::Now(Answer::Accept));
+        let mint = Answer::Preferred("Mint.".into());
+        assert_eq!(person.ask(&question(11)).unwrap(), Reply::Now(mint));
+        assert_eq!(person.ask(&question(3)).unwrap(), Reply::Now(Answer::Accept));
+    }
+
+    #[test]
+    fn a_queued_question_is_asked_once_and_answered_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("queue.jsonl");
+        let mut person = Person::queue(&path).unwrap();
+        assert_eq!(person.ask(&question(1)).unwrap(), Reply::Later);
+        assert_eq!(person.ask(&question(1)).unwrap(), Reply::Waiting);
+        assert_eq!(person.ask(&question(2)).unwrap(), Reply::Later);
+        person.save(&path, |arrival| arrival != 2).unwrap();
+        let mut rows = queue::read(&path).unwrap();
+        assert_eq!(rows.len(), 1, "an evicted sample's request is forgotten");
+        rows[0].answer = Some(Answer::Accept);
+        queue::write(&path, &rows).unwrap();
+        let mut person = Person::queue(&path).unwrap();
+        assert_eq!(person.ask(&question(1)).unwrap(), Reply::Now(Answer::Accept));
+    }
+}

@@ -1,0 +1,206 @@
+//! The sample buffer with owned dialogues: what the rounds of a device with a file system use.
+
+use homespun_core::select::policy::scratch_len;
+use homespun_core::select::{Policy, Setting, Verdict};
+
+use super::annotate::Question;
+use super::score::Features;
+use crate::dialogue::{Dialogue, Message, Role};
+use crate::samples::file::{self, FileSamples, OpenError};
+use crate::samples::{self, Flags, Messages, RECORD_BYTES, Sample};
+use crate::state::State;
+use crate::state::queue::Answer;
+
+/// Why the buffer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A record of it.
+    #[error("{path}: {source}")]
+    Samples {
+        /// The image.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        source: samples::Error<crate::flash::FileError>,
+    },
+}
+
+/// A buffered dialogue, owned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// Its bin.
+    pub bin: usize,
+    /// Arrival number.
+    pub arrival: u64,
+    /// Messages, and what the person preferred.
+    pub dialogue: Dialogue,
+    /// What the person did with it.
+    pub flags: Flags,
+    /// Messages that did not fit.
+    pub lost_turns: u32,
+}
+
+impl Held {
+    /// Whether the person answered, so that it is a target.
+    pub fn is_annotated(&self) -> bool {
+        self.flags.contains(Flags::ANNOTATED)
+    }
+
+    /// What the person is asked.
+    pub fn question(&self) -> Question {
+        Question {
+            arrival: self.arrival,
+            messages: self.dialogue.question().to_vec(),
+            response: self.dialogue.response().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// The buffer of a state directory.
+pub struct Buffer {
+    samples: FileSamples,
+    path: std::path::PathBuf,
+    scratch: Vec<f32>,
+    record: Vec<u8>,
+}
+
+impl Buffer {
+    /// Opens the image of `state`, or makes one with as many bins as its record says; `dim` is D.
+    ///
+    /// # Errors
+    /// If the image cannot be made, or is no buffer of this geometry.
+    pub fn open(state: &State, dim: usize) -> Result<Self, Error> {
+        let (path, bins) = (state.samples(), state.record.bins);
+        let samples = if path.exists() { file::open(&path)? } else { file::create(&path, bins)? };
+        let scratch = vec![0.0; scratch_len(samples.bins(), dim)];
+        Ok(Self { samples, path, scratch, record: vec![0; RECORD_BYTES] })
+    }
+
+    /// How many bins there are.
+    pub fn bins(&self) -> usize {
+        self.samples.bins()
+    }
+
+    /// How many bins wait for an annotation.
+    pub fn unannotated(&self) -> usize {
+        let done =
+            |flags: Flags| flags.contains(Flags::ANNOTATED) || flags.contains(Flags::SKIPPED);
+        self.samples.entries().filter(|(_, info)| !done(info.header().flags)).count()
+    }
+
+    /// One more than the last arrival that is in the buffer.
+    pub fn next_arrival(&self) -> u64 {
+        self.samples.entries().map(|(_, info)| info.header().arrival + 1).max().unwrap_or(0)
+    }
+
+    /// IDD of `features` against the buffer.
+    ///
+    /// # Errors
+    /// If an embedding cannot be read.
+    pub fn dissimilarity(&mut self, features: &Features) -> Result<f32, Error> {
+        let Self { samples, path, scratch, .. } = self;
+        samples
+            .dissimilarity(features.scores.domain, &features.embedding, scratch)
+            .map_err(|source| Error::Samples { path: path.clone(), source })
+    }
+
+    /// Offers a dialogue; gives the verdict and how many of its messages did not fit.
+    ///
+    /// # Errors
+    /// If the image cannot be read or written; the buffer is then as it was.
+    pub fn observe(
+        &mut self,
+        policy: &Policy,
+        seed: u64,
+        arrival: u64,
+        dialogue: &Dialogue,
+        features: &Features,
+    ) -> Result<(Verdict, usize), Error> {
+        let messages = lend(&dialogue.messages);
+        let sample = Sample {
+            id: arrival,
+            arrival,
+            scores: features.scores,
+            messages: Messages::Given(&messages),
+            ..Sample::default()
+        };
+        let Self { samples, path, scratch, .. } = self;
+        let mut setting = Setting { seed, frozen: false, scratch };
+        let observed = samples
+            .observe(policy, &sample, &features.embedding, &mut setting)
+            .map_err(|source| Error::Samples { path: path.clone(), source })?;
+        Ok((observed.verdict, observed.lost_turns))
+    }
+
+    /// What is in `bin`.
+    ///
+    /// # Errors
+    /// If the bin is free or its record is corrupt.
+    pub fn read(&mut self, bin: usize) -> Result<Held, Error> {
+        let Self { samples, path, record, .. } = self;
+        let sample = samples
+            .read(bin, record)
+            .map_err(|source| Error::Samples { path: path.clone(), source })?;
+        let messages = sample.messages.iter().map(|message| {
+            // A record holds the roles that dialogues have; what else it says, the user said.
+            let role = Role::from_name(message.role).unwrap_or(Role::User);
+            Message::new(role, message.content)
+        });
+        let dialogue = Dialogue {
+            messages: messages.collect(),
+            preferred: sample.preferred.map(str::to_owned),
+            id: None,
+        };
+        let (arrival, flags) = (sample.arrival, sample.flags);
+        Ok(Held { bin, arrival, dialogue, flags, lost_turns: sample.lost_turns })
+    }
+
+    /// Everything in the buffer, by bin; a corrupt record is left out and `say` hears of it.
+    pub fn read_all(&mut self, mut say: impl FnMut(&Error)) -> Vec<Held> {
+        let bins: Vec<usize> = self.samples.entries().map(|(bin, _)| bin).collect();
+        let mut held = Vec::with_capacity(bins.len());
+        for bin in bins {
+            match self.read(bin) {
+                Ok(one) => held.push(one),
+                Err(error) => say(&error),
+            }
+        }
+        held
+    }
+
+    /// What the index knows of each bin in use: bin and header.
+    pub fn entries(&self) -> impl Iterator<Item = (usize, &samples::layout::Header)> {
+        self.samples.entries().map(|(bin, info)| (bin, info.header()))
+    }
+
+    /// Writes the person's answer to `held` into its bin.
+    ///
+    /// # Errors
+    /// If the bin cannot be read or written; it then holds what it held.
+    pub fn annotate(&mut self, held: &Held, answer: &Answer) -> Result<(), Error> {
+        let error = |path: &std::path::Path| {
+            let path = path.to_owned();
+            move |source| Error::Samples { path, source }
+        };
+        let Self { samples, path, record, .. } = self;
+        let old = samples.read(held.bin, record).map_err(error(path))?;
+        let (flag, preferred) = match answer {
+            Answer::Accept => (Flags::ANNOTATED, None),
+            Answer::Preferred(text) => (Flags::ANNOTATED, Some(text.as_str())),
+            Answer::Skip => (Flags::SKIPPED, None),
+        };
+        let sample = Sample { flags: old.flags.with(flag), preferred, ..old };
+        samples.put(held.bin, &sample).map_err(error(path))?;
+        Ok(())
+    }
+}
+
+/// Messages as a record takes them.
+fn lend(messages: &[Message]) -> Vec<samples::Message<'_>> {
+    messages
+        .iter()
+        .map(|m| samples::Message { role: m.role.as_str(), content: &m.content })
+        .collect()
+}

@@ -1,0 +1,59 @@
+//! How well a model answers held-out dialogues: ROUGE-1 of its replies, and the loss of the
+//! reference replies.
+
+use homespun_core::rouge;
+
+use crate::adapter::Adapter;
+use crate::chat::Loss;
+use crate::dialogue::Dialogue;
+use crate::engine::{Engine, Error, Sampling};
+use crate::progress::Progress;
+use crate::tune;
+
+/// Mean figures over dialogues.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// ROUGE-1 F1 of generated against reference replies.
+    pub rouge1: f64,
+    /// Cross-entropy of the reference replies, mean over their tokens, in nats.
+    pub loss: f64,
+    /// Dialogues that have a reply to compare with; the others are left out.
+    pub dialogues: usize,
+}
+
+/// Evaluates `dialogues`, and gives the replies with the figures; dialogue `i` draws with the seed `sampling.seed + i`.
+///
+/// # Errors
+/// If no dialogue has a reply, or the model fails.
+pub fn evaluate(
+    engine: &Engine,
+    adapter: Option<&Adapter>,
+    dialogues: &[Dialogue],
+    sampling: &Sampling,
+    max_length: usize,
+    progress: &mut Progress,
+) -> Result<(Evaluation, Vec<String>), Error> {
+    let mut rouge1 = 0.0;
+    let mut replies = Vec::new();
+    let mut session = engine.session(adapter);
+    let targets: Vec<&Dialogue> = dialogues.iter().filter(|d| !d.ends_with_user()).collect();
+    if targets.is_empty() {
+        return Err(Error::NothingToEvaluate);
+    }
+    for (i, dialogue) in targets.iter().enumerate() {
+        let sampling = Sampling { seed: sampling.seed.wrapping_add(i as u64), ..*sampling };
+        let (reply, tokens) = session.reply(dialogue.question(), &sampling, max_length)?;
+        rouge1 += rouge::rouge1(dialogue.target_response().unwrap_or_default(), &reply).f1;
+        progress.advance(1, tokens);
+        replies.push(reply);
+    }
+    let owned: Vec<Dialogue> = targets.iter().map(|d| (*d).clone()).collect();
+    let examples = tune::prepare(engine.base(), &owned, Loss::Response, max_length, |_| {})?;
+    let (nll, tokens) = engine.loss(adapter, &examples)?;
+    let evaluation = Evaluation {
+        rouge1: rouge1 / targets.len() as f64,
+        loss: nll / tokens.max(1) as f64,
+        dialogues: targets.len(),
+    };
+    Ok((evaluation, replies))
+}

@@ -1,0 +1,274 @@
+//! One round: ask for annotations, synthesise, fine-tune, and keep the adapter only if it helps.
+//!
+//! ```text
+//! 1 ask        every buffered dialogue without an annotation; write the answers into the buffer
+//! 2 synthesise questions for what was annotated and has none yet; synthesised.jsonl
+//! 3 tune       the current adapter goes on with a fresh optimiser, over responses to questions and
+//!              to synthesised questions; a tenth of the dialogues may be held out to stop early
+//! 4 install    adapters/N+1, then state.json names it; a loss that did not fall installs nothing
+//! ```
+
+use std::collections::HashSet;
+use std::fs;
+
+use homespun_core::rng::hash;
+
+use super::Error;
+use super::annotate::{Person, Reply};
+use super::buffer::{Buffer, Held};
+use super::presets::Plan;
+use super::synthesise::{Rejected, Variant, synthesise};
+use crate::adapter::Adapter;
+use crate::dialogue::{Dialogue, Role};
+use crate::durable;
+use crate::engine::Engine;
+use crate::progress::Progress;
+use crate::state::{self, State};
+use crate::tune::{self, Example, Options, Trainer};
+
+/// Dialogues of which one is held out.
+const HELD_OUT_OF: u64 = 10;
+
+/// What a round did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Requests made.
+    pub asked: u64,
+    /// Annotated dialogues that it learned from.
+    pub learned_from: usize,
+    /// Synthesised questions that the gate kept, in this round.
+    pub synth_kept: u64,
+    /// And those it rejected.
+    pub rejected: Rejected,
+    /// Training steps.
+    pub steps: usize,
+    /// Loss on what was held out (on all of it, where nothing was) before the round.
+    pub loss_before: f64,
+    /// And with the adapter that was installed.
+    pub loss_after: f64,
+    /// Whether there is a new adapter.
+    pub installed: bool,
+}
+
+/// Runs a round over what is in the buffer now.
+///
+/// # Errors
+/// If the model, the buffer or a file of the state fails; the current adapter is then still there.
+pub fn round(
+    engine: Engine,
+    state: &mut State,
+    buffer: &mut Buffer,
+    person: &mut Person,
+    plan: &Plan,
+) -> Result<Report, Error> {
+    let mut report = Report::default();
+    ask(state, buffer, person, &mut report)?;
+    let held: Vec<Held> = buffer
+        .read_all(|error| eprintln!("{error}"))
+        .into_iter()
+        .filter(Held::is_annotated)
+        .collect();
+    report.learned_from = held.len();
+    state.record.seen_at_round = state.record.seen;
+    if held.is_empty() {
+        eprintln!("round: no annotations, so nothing to learn from");
+        state.save()?;
+        return Ok(report);
+    }
+    let current = match state.current_adapter() {
+        Some(path) => Some(Adapter::open(&path, engine.base().config())?),
+        None => None,
+    };
+    let variants = write_variants(engine, state, current.as_ref(), &held, plan, &mut report)?;
+    let (train, held_out) = prepare(engine, state, &held, &variants, plan)?;
+    let start = current.unwrap_or_else(|| {
+        let base = engine.base();
+        Adapter::fresh(plan.lora, base.config(), base.name(), hash(&[state.record.seed, 1]))
+    });
+    if let Some(tuned) = tune(engine, start, &train, &held_out, plan, state, &mut report)? {
+        let generation = state.record.generation + 1;
+        let folder = state.adapter(generation);
+        // A folder that no record names is what a cut round left behind.
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(state::Error::io(&folder))?;
+        }
+        fs::create_dir_all(folder.parent().unwrap_or(&folder))
+            .map_err(state::Error::io(&folder))?;
+        tuned.save(&folder, engine.base().config())?;
+        state.record.generation = generation;
+        report.installed = true;
+    }
+    state.record.rounds += 1;
+    state.save()?;
+    Ok(report)
+}
+
+/// Asks for every annotation that is missing; each answer is in the buffer before the next is asked.
+fn ask(
+    state: &mut State,
+    buffer: &mut Buffer,
+    person: &mut Person,
+    report: &mut Report,
+) -> Result<(), Error> {
+    use crate::samples::Flags;
+    let all = buffer.read_all(|error| eprintln!("{error}"));
+    for held in &all {
+        let done = held.is_annotated() || held.flags.contains(Flags::SKIPPED);
+        if done || held.dialogue.ends_with_user() {
+            continue;
+        }
+        let waited = matches!(person, Person::Queue(_));
+        match person.ask(&held.question()).map_err(crate::engine::Error::Output)? {
+            Reply::Now(answer) => {
+                buffer.annotate(held, &answer)?;
+                // A queued request was counted when it was written.
+                report.asked += u64::from(!waited);
+            }
+            Reply::Later => report.asked += 1,
+            Reply::Waiting => {}
+        }
+    }
+    state.record.annotations += report.asked;
+    let living: HashSet<u64> = all.iter().map(|held| held.arrival).collect();
+    person.save(&state.queue(), |arrival| living.contains(&arrival))?;
+    Ok(state.save()?)
+}
+
+/// The variants of all living samples; new ones are synthesised for samples that were never tried.
+fn write_variants(
+    engine: Engine,
+    state: &mut State,
+    adapter: Option<&Adapter>,
+    held: &[Held],
+    plan: &Plan,
+    report: &mut Report,
+) -> Result<Vec<Tried>, Error> {
+    let path = state.synthesised();
+    let living: HashSet<u64> = held.iter().map(|held| held.arrival).collect();
+    let mut tried: Vec<Tried> = state::read_json_lines(&path)?;
+    tried.retain(|one| living.contains(&one.arrival));
+    let known: HashSet<u64> = tried.iter().map(|one| one.arrival).collect();
+    let fresh: Vec<&Held> = held.iter().filter(|held| !known.contains(&held.arrival)).collect();
+    let mut session = engine.session(adapter);
+    let mut progress = Progress::new("synthesise", fresh.len());
+    for held in fresh {
+        let question = held.dialogue.question().iter().rev().find(|m| m.role == Role::User);
+        let variants = match question {
+            Some(question) if plan.synth > 0 => synthesise(
+                &mut session,
+                held.arrival,
+                &question.content,
+                plan.synth,
+                state.record.seed,
+                &mut report.rejected,
+            )?,
+            _ => Vec::new(),
+        };
+        report.synth_kept += variants.len() as u64;
+        progress.advance(1, 0);
+        tried.push(Tried { arrival: held.arrival, variants });
+    }
+    durable::write(&path, state::json_lines(&path, &tried)?.as_bytes())
+        .map_err(state::Error::Write)?;
+    state.record.synth_kept += report.synth_kept;
+    state.record.synth_rejected += report.rejected.total();
+    state.save()?;
+    Ok(tried)
+}
+
+/// A sample that synthesis was tried for: a line of `synthesised.jsonl`.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Tried {
+    arrival: u64,
+    variants: Vec<Variant>,
+}
+
+/// What is trained on and what is held out.
+fn prepare(
+    engine: Engine,
+    state: &State,
+    held: &[Held],
+    tried: &[Tried],
+    plan: &Plan,
+) -> Result<(Vec<Example>, Vec<Example>), Error> {
+    let (mut train, mut held_out) = (Vec::new(), Vec::new());
+    let holds_out = plan.patience > 0 && held.len() as u64 >= HELD_OUT_OF;
+    for (place, one) in held.iter().enumerate() {
+        let offset = hash(&[state.record.seed, 2]) % HELD_OUT_OF;
+        if holds_out && place as u64 % HELD_OUT_OF == offset {
+            held_out.push(one.dialogue.clone());
+            continue;
+        }
+        train.push(one.dialogue.clone());
+        let variants = tried.iter().filter(|t| t.arrival == one.arrival);
+        for variant in variants.flat_map(|t| &t.variants) {
+            train.push(with_question(&one.dialogue, &variant.question));
+        }
+    }
+    let ready = |dialogues: &[Dialogue]| {
+        tune::prepare(engine.base(), dialogues, plan.mode, plan.max_length, |_| {})
+    };
+    Ok((ready(&train)?, ready(&held_out)?))
+}
+
+/// `dialogue` with another last user message before its response.
+fn with_question(dialogue: &Dialogue, question: &str) -> Dialogue {
+    let mut variant = dialogue.clone();
+    let before = dialogue.question().len();
+    let last = variant.messages[..before].iter_mut().rev().find(|m| m.role == Role::User);
+    if let Some(message) = last {
+        message.content = question.into();
+    }
+    variant
+}
+
+/// Trains; gives the best adapter, or `None` if none was better than the start.
+fn tune(
+    engine: Engine,
+    mut adapter: Adapter,
+    train: &[Example],
+    held_out: &[Example],
+    plan: &Plan,
+    state: &State,
+    report: &mut Report,
+) -> Result<Option<Adapter>, Error> {
+    let judged = if held_out.is_empty() { train } else { held_out };
+    let loss = |adapter: &Adapter| -> Result<f64, crate::engine::Error> {
+        let (nll, tokens) = engine.loss(Some(adapter), judged)?;
+        Ok(nll / tokens.max(1) as f64)
+    };
+    report.loss_before = loss(&adapter)?;
+    report.loss_after = report.loss_before;
+    let seed = hash(&[state.record.seed, 3, state.record.rounds]);
+    let options = Options { seed, ..plan.train };
+    let mut best: Option<Adapter> = None;
+    let mut waited = 0;
+    let mut trainer = Trainer::new(&engine, &mut adapter, train, options)?;
+    let mut progress = Progress::new("fine-tune", trainer.steps());
+    while let Some(step) = trainer.step()? {
+        report.steps += 1;
+        progress.advance(1, step.tokens);
+        if held_out.is_empty() || !step.ends_epoch {
+            continue;
+        }
+        let now = loss(trainer.adapter())?;
+        if now < report.loss_after {
+            (report.loss_after, waited) = (now, 0);
+            best = Some(trainer.adapter().clone());
+        } else {
+            waited += 1;
+            if waited >= plan.patience {
+                break;
+            }
+        }
+    }
+    drop(progress);
+    if held_out.is_empty() {
+        let now = loss(&adapter)?;
+        if now < report.loss_after {
+            report.loss_after = now;
+            best = Some(adapter);
+        }
+    }
+    Ok(best)
+}

@@ -1,0 +1,104 @@
+//! What the selector needs to know of a dialogue, computed with the frozen base: its entropy, its
+//! domain and its embedding. The base and not the adapted model, so that what was buffered in an
+//! earlier round stays comparable.
+
+use homespun_core::select::{self, Domain, Peers, Scores, Scoring, States};
+
+use crate::dialogue::Dialogue;
+use crate::engine::{self, Engine, Error, Session};
+
+/// The domains, their words owned.
+pub type Lexicons<'a> = select::Lexicons<'a, String, Vec<String>>;
+
+/// Only this many tokens of a dialogue are looked at.
+pub const MAX_TOKENS: usize = 512;
+
+/// A dialogue without its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features {
+    /// The dissimilarity among them is that of an empty buffer.
+    pub scores: Scores,
+    /// `(D)`.
+    pub embedding: Vec<f32>,
+}
+
+/// Computes features.
+pub struct Scorer<'e> {
+    session: Session<'e>,
+    engine: Engine<'e>,
+    lexicons: Lexicons<'e>,
+    scoring: Scoring,
+}
+
+impl<'e> Scorer<'e> {
+    /// A scorer of the engine's base.
+    pub fn new(engine: Engine<'e>, lexicons: Lexicons<'e>, scoring: Scoring) -> Self {
+        Self { session: engine.session(None), engine, lexicons, scoring }
+    }
+
+    /// The features of `dialogue`: of its contents joined by newlines, without a chat template.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn features(&mut self, dialogue: &Dialogue) -> Result<Features, Error> {
+        let text = dialogue.text();
+        let mut ids = self.engine.base().tokenizer().encode_text(&text, true)?;
+        ids.truncate(MAX_TOKENS.min(self.engine.context()));
+        let dim = self.engine.model().config.dim;
+        let mut embedding = vec![0.0; dim];
+        let none = engine::States { raw: &[], normed: &[] };
+        let states = if ids.is_empty() { none } else { self.session.states(&ids)? };
+        let states = States { before: states.raw, after: states.normed, dim };
+        let scores = self.scoring.score(&text, &self.lexicons, states, &mut embedding);
+        Ok(Features { scores, embedding })
+    }
+}
+
+/// Dissimilarity against all that was remembered, domain by domain.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    domains: Vec<(Domain, Vec<Vec<f32>>)>,
+}
+
+impl Earlier {
+    /// IDD of `features` against the remembered embeddings of its domain.
+    pub fn dissimilarity(&self, features: &Features) -> f32 {
+        let mut sum = vec![0.0; features.embedding.len()];
+        let mut peers = Peers::new(&mut sum);
+        if let Some((_, members)) = self.domains.iter().find(|(d, _)| *d == features.scores.domain)
+        {
+            members.iter().for_each(|member| peers.add(member));
+        }
+        peers.dissimilarity(&features.embedding)
+    }
+
+    /// Remembers `features`.
+    pub fn remember(&mut self, features: Features) {
+        match self.domains.iter_mut().find(|(d, _)| *d == features.scores.domain) {
+            Some((_, members)) => members.push(features.embedding),
+            None => self.domains.push((features.scores.domain, vec![features.embedding])),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn features(domain: u16, embedding: &[f32]) -> Features {
+        let scores = Scores { domain: Domain(domain), tokens: 1, ..Scores::default() };
+        Features { scores, embedding: embedding.into() }
+    }
+
+    #[test]
+    fn dissimilarity_is_taken_within_the_domain_alone() {
+        let mut earlier = Earlier::default();
+        let here = features(1, &[1.0, 0.0]);
+        assert_eq!(earlier.dissimilarity(&here), 1.0, "nobody is there");
+        earlier.remember(features(2, &[1.0, 0.0]));
+        assert_eq!(earlier.dissimilarity(&here), 1.0, "another domain does not count");
+        earlier.remember(features(1, &[0.0, 3.0]));
+        earlier.remember(features(1, &[2.0, 0.0]));
+        assert!((earlier.dissimilarity(&here) - 0.5).abs() < 1e-6);
+    }
+}

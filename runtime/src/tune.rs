@@ -1,0 +1,292 @@
+//! LoRA fine-tuning over prepared dialogues: order, batches, micro-batches, steps.
+//!
+//! ```text
+//! order    the dialogues, one shuffled copy after another (or the file's order, wrapping round)
+//! batch s  order[s * batch ..][.. batch]; epochs end the order after epochs * dialogues
+//! step     gradients of all micro-batches, added up; divided by the batch's target tokens;
+//!          clipped; AdamW
+//! ```
+
+use core::ops::Range;
+use std::time::Instant;
+
+use homespun_core::adamw::{self, AdamW, Moments};
+use homespun_core::lora::Lora;
+use homespun_core::rng::{Rng, hash};
+use homespun_core::schedule::Schedule;
+use homespun_core::train::{self, Dropout};
+
+use crate::adapter::Adapter;
+use crate::chat::Loss;
+use crate::dialogue::Dialogue;
+use crate::engine::{Base, Engine, Error};
+
+/// Rows of a micro-batch unless the caller wants something else.
+const MICRO_BATCH_TOKENS: usize = 512;
+
+/// A dialogue as the model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// Token ids, `(T)`.
+    pub tokens: Vec<u32>,
+    /// `(T)`: whether the token is predicted and counted.
+    pub targets: Vec<bool>,
+    /// What dropout knows the dialogue by.
+    pub id: u64,
+}
+
+impl Example {
+    /// How many tokens are targets; the first token has nothing before it and never is one.
+    pub fn target_tokens(&self) -> usize {
+        self.targets.iter().skip(1).filter(|&&target| target).count()
+    }
+
+    /// As core takes it.
+    pub(crate) fn lend(&self) -> train::Example<'_> {
+        train::Example { tokens: &self.tokens, targets: &self.targets, id: self.id }
+    }
+}
+
+/// Renders dialogues; those without a target are left out, and `say` hears of each that is left out
+/// or shortened.
+///
+/// # Errors
+/// If the template or the tokenizer fails.
+pub fn prepare(
+    base: &Base,
+    dialogues: &[Dialogue],
+    mode: Loss,
+    max_length: usize,
+    mut say: impl FnMut(&str),
+) -> Result<Vec<Example>, Error> {
+    let mut examples = Vec::with_capacity(dialogues.len());
+    for (i, dialogue) in dialogues.iter().enumerate() {
+        let Some(messages) = dialogue.target_messages() else {
+            say(&format!("dialogue {}: ends with the user, so it has no target", i + 1));
+            continue;
+        };
+        let limit = max_length.min(base.config().max_context);
+        let rendered = base.rendered(&messages, false, limit)?;
+        if rendered.dropped > 0 || rendered.cut > 0 {
+            say(&format!(
+                "dialogue {}: its oldest {} messages and {} tokens were left out to fit {limit}",
+                i + 1,
+                rendered.dropped,
+                rendered.cut
+            ));
+        }
+        let targets = rendered.targets(mode);
+        let example = Example { tokens: rendered.ids, targets, id: i as u64 };
+        if example.target_tokens() == 0 {
+            say(&format!("dialogue {}: has no target token", i + 1));
+            continue;
+        }
+        examples.push(example);
+    }
+    Ok(examples)
+}
+
+/// How long to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Times through the dialogues.
+    Epochs(usize),
+    /// Steps.
+    Steps(usize),
+}
+
+/// Everything but the adapter's own shape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Learning rate.
+    pub lr: f64,
+    /// Dialogues of a step; at most all there are.
+    pub batch: usize,
+    /// Dialogues computed at once; by default as many as make about 512 tokens.
+    pub micro_batch: Option<usize>,
+    /// When to end.
+    pub length: Length,
+    /// Steps of linear warm-up.
+    pub warmup: usize,
+    /// The learning rate after the warm-up.
+    pub schedule: Schedule,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Largest norm of the gradient; 0 for any.
+    pub clip: f64,
+    /// Whether each time through the dialogues has an order of its own.
+    pub shuffle: bool,
+    /// Seed of order and dropout.
+    pub seed: u64,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// From 1.
+    pub step: usize,
+    /// Mean over the batch's target tokens, before the update.
+    pub loss: f64,
+    /// Learning rate of the update.
+    pub lr: f64,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Tokens computed.
+    pub tokens: usize,
+    /// Wall time of the step.
+    pub seconds: f64,
+    /// Whether the dialogues were all seen once more with this step.
+    pub ends_epoch: bool,
+}
+
+/// A training run: call [`step`](Self::step) until it gives `None`.
+pub struct Trainer<'t, 'm> {
+    engine: &'t Engine<'m>,
+    adapter: &'t mut Adapter,
+    examples: &'t [Example],
+    options: Options,
+    batch: usize,
+    /// Length of the whole order, in dialogues.
+    end: usize,
+    at: usize,
+    step: usize,
+    order: Vec<usize>,
+    gradients: Vec<f32>,
+    moments: [Vec<f32>; 2],
+    updates: u64,
+    memory: Vec<u8>,
+}
+
+impl<'t, 'm> Trainer<'t, 'm> {
+    /// Prepares a run that changes `adapter`.
+    ///
+    /// # Errors
+    /// If there is nothing to train on.
+    pub fn new(
+        engine: &'t Engine<'m>,
+        adapter: &'t mut Adapter,
+        examples: &'t [Example],
+        options: Options,
+    ) -> Result<Self, Error> {
+        if examples.is_empty() {
+            return Err(Error::NothingToLearn);
+        }
+        let batch = options.batch.clamp(1, examples.len());
+        let end = match options.length {
+            Length::Epochs(epochs) => epochs * examples.len(),
+            Length::Steps(steps) => steps * batch,
+        };
+        let parameters = adapter.parameters.len();
+        Ok(Self {
+            engine,
+            adapter,
+            examples,
+            options,
+            batch,
+            end,
+            at: 0,
+            step: 0,
+            order: Vec::new(),
+            gradients: vec![0.0; parameters],
+            moments: [vec![0.0; parameters], vec![0.0; parameters]],
+            updates: 0,
+            memory: Vec::new(),
+        })
+    }
+
+    /// Steps of the whole run.
+    pub fn steps(&self) -> usize {
+        self.end.div_ceil(self.batch)
+    }
+
+    /// The adapter as it is now.
+    pub fn adapter(&self) -> &Adapter {
+        self.adapter
+    }
+
+    /// Makes one step; `None` once the run has ended.
+    ///
+    /// # Errors
+    /// If the model fails, or the loss or the gradient is not finite; the adapter is then as it was
+    /// before the step.
+    pub fn step(&mut self) -> Result<Option<Step>, Error> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let range = self.at..(self.at + self.batch).min(self.end);
+        let batch: Vec<usize> = range.clone().map(|place| self.example_at(place)).collect();
+        let targets: usize = batch.iter().map(|&i| self.examples[i].target_tokens()).sum();
+        let tokens = batch.iter().map(|&i| self.examples[i].tokens.len()).sum();
+        self.gradients.fill(0.0);
+        let mut nll = 0.0;
+        for micro in self.micro_batches(&batch) {
+            nll += self.accumulate(&batch[micro], 1.0 / targets as f32)?;
+        }
+        let loss = nll / targets as f64;
+        let clip = if self.options.clip > 0.0 { self.options.clip } else { f64::INFINITY };
+        let grad_norm = adamw::clip(&mut self.gradients, clip);
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            return Err(Error::NonFiniteLoss { step: self.step + 1 });
+        }
+        let (step, warmup, steps) = (self.step, self.options.warmup, self.steps());
+        let lr = self.options.lr
+            * self.options.schedule.factor(step as u64, warmup as u64, steps as u64);
+        let adamw = AdamW { weight_decay: self.options.weight_decay, ..AdamW::default() };
+        let [first, second] = &mut self.moments;
+        let mut moments = Moments { first, second, steps: &mut self.updates };
+        adamw.step(lr, &self.gradients, &mut moments, &mut self.adapter.parameters);
+        self.step += 1;
+        self.at = range.end;
+        let n = self.examples.len();
+        Ok(Some(Step {
+            step: self.step,
+            loss,
+            lr,
+            grad_norm,
+            tokens,
+            seconds: start.elapsed().as_secs_f64(),
+            ends_epoch: range.end / n > range.start / n,
+        }))
+    }
+
+    /// The dialogue at `place` of the order.
+    fn example_at(&mut self, place: usize) -> usize {
+        let n = self.examples.len();
+        if !self.options.shuffle {
+            return place % n;
+        }
+        if place.is_multiple_of(n) || self.order.is_empty() {
+            self.order = (0..n).collect();
+            Rng::new(hash(&[self.options.seed, (place / n) as u64])).shuffle(&mut self.order);
+        }
+        self.order[place % n]
+    }
+
+    /// Ranges of the batch that are computed at once.
+    fn micro_batches(&self, batch: &[usize]) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        let (mut from, mut rows) = (0, 0);
+        for (i, &example) in batch.iter().enumerate() {
+            let more = self.examples[example].tokens.len();
+            let full = match self.options.micro_batch {
+                Some(n) => i - from >= n,
+                None => rows + more > MICRO_BATCH_TOKENS,
+            };
+            if full && i > from {
+                ranges.push(from..i);
+                (from, rows) = (i, 0);
+            }
+            rows += more;
+        }
+        ranges.push(from..batch.len());
+        ranges
+    }
+
+    fn accumulate(&mut self, micro: &[usize], scale: f32) -> Result<f64, Error> {
+        let lent: Vec<_> = micro.iter().map(|&i| self.examples[i].lend()).collect();
+        let lora = Lora { config: self.adapter.config, parameters: &self.adapter.parameters };
+        let dropout = Dropout { seed: self.options.seed, step: self.step as u64 };
+        self.engine.gradients(lora, dropout, &lent, scale, &mut self.memory, &mut self.gradients)
+    }
+}
