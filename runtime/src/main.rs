@@ -1,5 +1,31 @@
-//! The command line.
+//! The binary: reads the command line, prints an error's whole chain, exits non-zero on one.
 
-fn main() {
-    println!("homespun");
+use std::process::ExitCode;
+
+use clap::Parser;
+use homespun_runtime::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("homespun: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and its causes on one line; a cause that its parent already quotes is left out.
+fn chain(error: &dyn core::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
 }

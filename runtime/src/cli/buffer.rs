@@ -1,0 +1,152 @@
+//! `homespun buffer`: look into a state's sample buffer, annotate, export.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Outcome;
+use super::options::print_json;
+use crate::durable;
+use crate::personalize::annotate::{Person, Reply};
+use crate::personalize::buffer::{Buffer, Held};
+use crate::samples::Flags;
+use crate::state::State;
+
+/// Look into the sample buffer, annotate what is in it, export it
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  homespun buffer --state me list")]
+pub(crate) struct Args {
+    /// The state directory
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A line for each bin in use
+    List {
+        /// Print a JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// One bin in full
+    Show {
+        /// The bin
+        bin: usize,
+    },
+    /// Ask, here, for every annotation that is missing
+    Annotate,
+    /// Write the buffered dialogues as JSON Lines
+    Export {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+pub(crate) fn run(args: Args) -> Outcome {
+    let mut state = State::open(&args.state)?;
+    // Embeddings are not looked at here, so their length does not matter.
+    let mut buffer = Buffer::open(&state, 0)?;
+    match args.command {
+        Command::List { json } => list(&mut buffer, json),
+        Command::Show { bin } => show(&mut buffer, bin),
+        Command::Annotate => annotate(&mut state, &mut buffer),
+        Command::Export { file } => export(&mut buffer, &file),
+    }
+}
+
+fn status(held: &Held) -> &'static str {
+    match (&held.dialogue.preferred, held.flags) {
+        (Some(_), _) => "preferred",
+        (None, flags) if flags.contains(Flags::ANNOTATED) => "accepted",
+        (None, flags) if flags.contains(Flags::SKIPPED) => "skipped",
+        (None, _) => "waiting",
+    }
+}
+
+fn list(buffer: &mut Buffer, as_json: bool) -> Outcome {
+    if !as_json {
+        println!("  bin  arrival  entropy  domain-score  dissimilarity  annotation  question");
+    }
+    for held in buffer.read_all(|error| eprintln!("{error}")) {
+        let Some((_, header)) = buffer.entries().find(|(bin, _)| *bin == held.bin) else {
+            continue;
+        };
+        let scores = header.scores;
+        let question = held.dialogue.question().last().map_or("", |m| m.content.as_str());
+        if as_json {
+            print_json(&json!({
+                "bin": held.bin,
+                "arrival": held.arrival,
+                "entropy": scores.entropy,
+                "domain_score": scores.domain_score,
+                "domain": scores.domain.index(),
+                "dissimilarity": scores.dissimilarity,
+                "tokens": scores.tokens,
+                "annotation": status(&held),
+                "question": question,
+            }));
+        } else {
+            let line: String =
+                question.chars().map(|c| if c == '\n' { ' ' } else { c }).take(60).collect();
+            println!(
+                "{:>5} {:>8} {:>8.4} {:>13.4} {:>14.4}  {:<10}  {line}",
+                held.bin,
+                held.arrival,
+                scores.entropy,
+                scores.domain_score,
+                scores.dissimilarity,
+                status(&held),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn show(buffer: &mut Buffer, bin: usize) -> Outcome {
+    if bin >= buffer.bins() {
+        return Err(format!("bin {bin}: the buffer has {} bins", buffer.bins()).into());
+    }
+    let held = buffer.read(bin)?;
+    println!("arrival     {}", held.arrival);
+    println!("annotation  {}", status(&held));
+    if held.lost_turns > 0 {
+        println!("left out    its oldest {} messages", held.lost_turns);
+    }
+    for message in &held.dialogue.messages {
+        println!("{:<11} {}", message.role.as_str(), message.content);
+    }
+    if let Some(preferred) = &held.dialogue.preferred {
+        println!("preferred   {preferred}");
+    }
+    Ok(())
+}
+
+fn annotate(state: &mut State, buffer: &mut Buffer) -> Outcome {
+    let mut asked = 0;
+    for held in buffer.read_all(|error| eprintln!("{error}")) {
+        if status(&held) != "waiting" || held.dialogue.ends_with_user() {
+            continue;
+        }
+        let Reply::Now(answer) = Person::Ask.ask(&held.question())? else { continue };
+        buffer.annotate(&held, &answer)?;
+        asked += 1;
+        state.record.annotations += 1;
+        state.save()?;
+    }
+    println!("{asked} requests; the next round learns from the answers");
+    Ok(())
+}
+
+fn export(buffer: &mut Buffer, file: &Path) -> Outcome {
+    let mut text = String::new();
+    for held in buffer.read_all(|error| eprintln!("{error}")) {
+        text.push_str(&held.dialogue.to_json());
+        text.push('\n');
+    }
+    durable::write(file, text.as_bytes())?;
+    Ok(())
+}

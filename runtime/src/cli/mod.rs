@@ -1,0 +1,81 @@
+//! The command line: one subcommand per file.
+
+mod adapter;
+mod buffer;
+mod chat;
+mod evaluate;
+mod generate;
+mod logits;
+mod options;
+mod personalize;
+mod render;
+mod rouge;
+mod score;
+mod train;
+
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+
+use crate::dialogue::{self, Dialogue};
+use options::Machine;
+
+/// How a command ends; the message names the file and the field.
+pub(crate) type Outcome = Result<(), Box<dyn core::error::Error>>;
+
+/// A language model that learns its user where it runs.
+#[derive(Parser)]
+#[command(name = "homespun", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Generate(generate::Args),
+    Chat(chat::Args),
+    Render(render::Args),
+    Logits(logits::Args),
+    Score(score::Args),
+    Train(train::Args),
+    Personalize(personalize::Args),
+    Evaluate(evaluate::Args),
+    Rouge(rouge::Args),
+    Buffer(buffer::Args),
+    Adapter(adapter::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Whatever went wrong, with the file and the field in its message.
+    pub fn run(self) -> Outcome {
+        let machine = &self.machine;
+        match self.command {
+            Command::Generate(args) => generate::run(args, machine),
+            Command::Chat(args) => chat::run(args, machine),
+            Command::Render(args) => render::run(args),
+            Command::Logits(args) => logits::run(args, machine),
+            Command::Score(args) => score::run(args, machine),
+            Command::Train(args) => train::run(args, machine),
+            Command::Personalize(args) => personalize::run(args, machine),
+            Command::Evaluate(args) => evaluate::run(args, machine),
+            Command::Rouge(args) => rouge::run(args),
+            Command::Buffer(args) => buffer::run(args),
+            Command::Adapter(args) => adapter::run(args),
+        }
+    }
+}
+
+/// Reads dialogues; the lines that were skipped are told on stderr.
+fn read_dialogues(path: &Path, strict: bool) -> Result<Vec<Dialogue>, dialogue::Error> {
+    let (dialogues, skipped) = dialogue::read_jsonl(path, strict)?;
+    for line in skipped {
+        eprintln!("{}: line {}: {}; skipped", path.display(), line.line, line.reason);
+    }
+    Ok(dialogues)
+}

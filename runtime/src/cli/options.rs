@@ -1,0 +1,139 @@
+//! Options that several subcommands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use homespun_core::sampler;
+use homespun_kernels::{Isa, Kernels};
+
+use crate::adapter::Adapter;
+use crate::engine::{Base, Sampling};
+use crate::lexicon::Table;
+use crate::pool::Threads;
+
+/// Which part of the machine computes.
+#[derive(Args)]
+pub(crate) struct Machine {
+    /// Threads that compute [default: all cores]
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+    /// Instruction set: scalar, avx2 or neon [default: the fastest that this CPU has]
+    #[arg(long, global = true, value_name = "NAME")]
+    isa: Option<String>,
+}
+
+impl Machine {
+    /// The kernels that `--isa` names.
+    pub(crate) fn kernels(&self) -> Result<&'static Kernels, String> {
+        let Some(name) = &self.isa else { return Ok(Kernels::detect()) };
+        let names = || Kernels::available().map(|k| k.isa().name()).collect::<Vec<_>>().join(", ");
+        let isa = Isa::ALL
+            .into_iter()
+            .find(|isa| isa.name() == name)
+            .ok_or_else(|| format!("--isa: unknown name {name:?}; this CPU has {}", names()))?;
+        Kernels::for_isa(isa)
+            .ok_or_else(|| format!("--isa: this CPU has no {name}; it has {}", names()))
+    }
+
+    /// A pool of as many threads as `--threads` says.
+    pub(crate) fn pool(&self) -> Result<Threads, String> {
+        let threads = match self.threads {
+            Some(0) => return Err("--threads: must be at least 1".into()),
+            Some(n) => n,
+            None => std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
+        };
+        Threads::new(threads).map_err(|error| format!("--threads: {error}"))
+    }
+}
+
+/// Which model.
+#[derive(Args)]
+pub(crate) struct ModelArgs {
+    /// A Hugging Face folder (config.json, tokenizer.json, *.safetensors)
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A chat template (Jinja) to use instead of the model's own
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// Opens it.
+    pub(crate) fn open(&self) -> Result<Base, crate::engine::Error> {
+        Base::open(&self.model, self.template.as_deref())
+    }
+}
+
+/// How tokens are drawn.
+#[derive(Args)]
+pub(crate) struct SamplingArgs {
+    /// At most this many new tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_tokens: usize,
+    /// 0 takes the likeliest token
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    temperature: f32,
+    /// Draw from the N likeliest tokens; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    top_k: usize,
+    /// Draw from the likeliest tokens that together have this probability
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    top_p: f32,
+    /// Above 1, tokens that occurred become less likely
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl SamplingArgs {
+    /// As the engine takes it.
+    pub(crate) const fn get(&self) -> Sampling {
+        let draw = sampler::Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            repetition_penalty: self.repetition_penalty,
+        };
+        Sampling { max_tokens: self.max_tokens, draw, seed: self.seed }
+    }
+}
+
+/// Prints one JSON object as the last line of stdout.
+pub(crate) fn print_json(value: &serde_json::Value) {
+    println!("{value}");
+}
+
+/// Which adapter.
+#[derive(Args)]
+pub(crate) struct AdapterArgs {
+    /// A PEFT folder (adapter_config.json, adapter_model.safetensors)
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+}
+
+impl AdapterArgs {
+    /// Reads it.
+    pub(crate) fn load(&self, base: &Base) -> Result<Option<Adapter>, crate::adapter::Error> {
+        self.adapter.as_deref().map(|path| Adapter::open(path, base.config())).transpose()
+    }
+}
+
+/// Which lexicons.
+#[derive(Args)]
+pub(crate) struct LexiconArgs {
+    /// Lines of domain<TAB>word [default: a small built-in set]
+    #[arg(long, value_name = "TSV")]
+    lexicons: Option<PathBuf>,
+}
+
+impl LexiconArgs {
+    /// Reads them.
+    pub(crate) fn open(&self) -> Result<Table, crate::lexicon::Error> {
+        match &self.lexicons {
+            Some(path) => Table::open(path),
+            None => Ok(Table::built_in()),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! `homespun personalize`: the mission, over a file of dialogues.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use homespun_core::select::Policy;
+use homespun_core::select::policy;
+use serde_json::json;
+
+use super::options::{LexiconArgs, Machine, ModelArgs, print_json};
+use super::{Outcome, score};
+use crate::adapter::Adapter;
+use crate::dialogue::Dialogue;
+use crate::engine::{Engine, Sampling};
+use crate::memory::Watch;
+use crate::personalize::annotate::Person;
+use crate::personalize::presets::{self, Plan, Trigger};
+use crate::personalize::{self, Selection, Stream, evaluate, round};
+use crate::progress::Progress;
+use crate::state::{Record, State};
+use crate::tune::Length;
+
+/// Learn a person from a stream of dialogues: select, annotate, synthesise, fine-tune
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  homespun personalize --model builtin --stream stream.jsonl --state me --held-out held_out.jsonl\n\nRun again, it goes on at the first dialogue that it has not seen."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Dialogues as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    stream: PathBuf,
+    /// The state directory; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// paper or everyday
+    #[arg(long, value_name = "NAME", default_value = "everyday")]
+    preset: String,
+    /// Bins of the sample buffer, 22 KiB each [default: 128, or what the state has]
+    #[arg(long, value_name = "N")]
+    bins: Option<usize>,
+    /// Who decides what is kept: quality, random, fifo, k-center, entropy, domain, dissimilarity
+    /// or length
+    #[arg(long, value_name = "NAME", default_value = "quality")]
+    policy: String,
+    /// A round after every N dialogues [default: 800 in paper; in everyday, once 16 dialogues wait
+    /// for an annotation]
+    #[arg(long, value_name = "N")]
+    round: Option<u64>,
+    /// Synthesised questions tried for each annotated dialogue
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    synth: usize,
+    /// replay (the stream's `preferred`, else its response), ask (here) or queue (a file)
+    #[arg(long, value_name = "HOW", default_value = "replay")]
+    annotate: String,
+    /// Dialogues to measure ROUGE-1 on, before and after
+    #[arg(long, value_name = "FILE")]
+    held_out: Option<PathBuf>,
+    #[command(flatten)]
+    lexicons: LexiconArgs,
+    /// histogram or token-norm
+    #[arg(long, value_name = "NAME", default_value = "histogram")]
+    entropy: String,
+    /// Learning rate [default: the preset's]
+    #[arg(long, value_name = "F")]
+    lr: Option<f64>,
+    /// Most epochs of a round [default: the preset's]
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Dialogues of a training step [default: the preset's]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Rank of the adapter [default: the preset's]
+    #[arg(long, value_name = "N")]
+    rank: Option<usize>,
+    /// Which tokens are targets: response, assistant or all [default: the preset's]
+    #[arg(long, value_name = "NAME")]
+    loss: Option<String>,
+    /// Stop a round after N epochs without a better loss on its held-out tenth; 0 trains on
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
+    /// At most this many tokens a dialogue
+    #[arg(long, value_name = "N")]
+    max_length: Option<usize>,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Stop at the first line that cannot be read
+    #[arg(long)]
+    strict: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let (start, watch) = (Instant::now(), Watch::start());
+    let plan = args.plan()?;
+    let scoring = score::scoring(&args.entropy)?;
+    let policy = policy_named(&args.policy)?;
+    let base = args.model.open()?;
+    let layers = base.layers()?;
+    let pool = machine.pool()?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let book = args.lexicons.open()?;
+    let stream = super::read_dialogues(&args.stream, args.strict)?;
+    let held_out = match &args.held_out {
+        Some(path) => Some(super::read_dialogues(path, args.strict)?),
+        None => None,
+    };
+    let fresh = Record::new(base.hashes(), args.bins.unwrap_or(128), policy.name, args.seed);
+    let mut state = State::open_or_create(&args.state, fresh, args.bins.is_none())?;
+    let selection = Selection { policy, lexicons: &book, scoring };
+
+    let measure =
+        |state: &State, dialogues: &[Dialogue]| -> Result<f64, Box<dyn core::error::Error>> {
+            let adapter = current(state, &engine)?;
+            let mut progress = Progress::new("evaluate", dialogues.len());
+            let sampling = Sampling::greedy(plan.reply_tokens);
+            let (result, _) = evaluate::evaluate(
+                &engine,
+                adapter.as_ref(),
+                dialogues,
+                &sampling,
+                plan.max_length,
+                &mut progress,
+            )?;
+            Ok(result.rouge1)
+        };
+    if let (Some(dialogues), None) = (&held_out, state.record.rouge1_before) {
+        state.record.rouge1_before = Some(measure(&state, dialogues)?);
+        state.save()?;
+    }
+    let mut person = match args.annotate.as_str() {
+        "replay" => Person::Replay(&stream, personalize::place(&state, &stream).first),
+        "ask" => Person::Ask,
+        "queue" => Person::queue(&state.queue())?,
+        other => return Err(format!("--annotate: {other:?} is not replay, ask or queue").into()),
+    };
+    personalize::run(
+        engine,
+        &mut state,
+        Stream { dialogues: &stream, features: None },
+        selection,
+        &plan,
+        &mut person,
+        |state, report| eprintln!("{}", round_line(state, report)),
+    )?;
+    let after = held_out.as_deref().map(|dialogues| measure(&state, dialogues)).transpose()?;
+    let (record, peak) = (&state.record, watch.peak());
+    let result = json!({
+        "rouge1_before": held_out.as_ref().and(record.rouge1_before),
+        "rouge1_after": after,
+        "seen": record.seen,
+        "annotations": record.annotations,
+        "accepted": record.accepted,
+        "dropped": record.dropped,
+        "synth_kept": record.synth_kept,
+        "synth_rejected": record.synth_rejected,
+        "rounds": record.rounds,
+        "generation": record.generation,
+        "seconds": start.elapsed().as_secs_f64(),
+        "peak_anonymous_bytes": peak.anonymous_bytes,
+        "peak_rss_bytes": peak.rss_bytes,
+    });
+    if args.json {
+        print_json(&result);
+    } else if let Some(fields) = result.as_object() {
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+            println!("{name:<21} {value}");
+        }
+    }
+    Ok(())
+}
+
+/// The adapter that the state uses now.
+pub(crate) fn current(
+    state: &State,
+    engine: &Engine,
+) -> Result<Option<Adapter>, crate::adapter::Error> {
+    let config = engine.base().config();
+    state.current_adapter().map(|path| Adapter::open(&path, config)).transpose()
+}
+
+fn policy_named(name: &str) -> Result<&'static Policy, String> {
+    Policy::named(name).ok_or_else(|| {
+        let names = policy::ALL.map(|policy| policy.name).join(", ");
+        format!("--policy: {name:?} is not one of {names}")
+    })
+}
+
+fn round_line(state: &State, report: &round::Report) -> String {
+    let what = if report.installed { "installed" } else { "nothing installed" };
+    format!(
+        "round {} at dialogue {}: {} requests, {} dialogues and {} synthesised questions, \
+         {} steps, loss {:.3} -> {:.3}, {what}",
+        state.record.rounds,
+        state.record.seen,
+        report.asked,
+        report.learned_from,
+        report.synth_kept,
+        report.steps,
+        report.loss_before,
+        report.loss_after,
+    )
+}
+
+impl Args {
+    fn plan(&self) -> Result<Plan, String> {
+        let mut plan = presets::named(&self.preset)
+            .ok_or_else(|| format!("--preset: {:?} is not paper or everyday", self.preset))?;
+        let check = |ok: bool, flag: &str, what: &str| {
+            if ok { Ok(()) } else { Err(format!("--{flag}: must be {what}")) }
+        };
+        check(self.bins != Some(0), "bins", "at least 1")?;
+        check(self.bins.is_none_or(|n| n < 65_535), "bins", "below 65535")?;
+        check(self.round != Some(0), "round", "at least 1")?;
+        check(self.epochs != Some(0), "epochs", "at least 1")?;
+        check(self.batch != Some(0), "batch", "at least 1")?;
+        check(self.rank.is_none_or(|n| (1..=4096).contains(&n)), "rank", "between 1 and 4096")?;
+        check(self.max_length.is_none_or(|n| n > 1), "max-length", "at least 2")?;
+        check(
+            self.lr.is_none_or(|lr| lr.is_finite() && lr >= 0.0),
+            "lr",
+            "a number of at least 0",
+        )?;
+        if let Some(round) = self.round {
+            plan.trigger = Trigger::Dialogues(round);
+        }
+        if let Some(epochs) = self.epochs {
+            plan.train.length = Length::Epochs(epochs);
+        }
+        if let Some(loss) = &self.loss {
+            plan.mode = super::train::loss_mode(loss)?;
+        }
+        plan.synth = self.synth;
+        plan.train.lr = self.lr.unwrap_or(plan.train.lr);
+        plan.train.batch = self.batch.unwrap_or(plan.train.batch);
+        if let Some(rank) = self.rank {
+            // The scale alpha / rank stays the preset's.
+            plan.lora.alpha = plan.lora.scale() * rank as f32;
+            plan.lora.rank = rank;
+        }
+        plan.patience = self.patience.unwrap_or(plan.patience);
+        plan.max_length = self.max_length.unwrap_or(plan.max_length);
+        Ok(plan)
+    }
+}

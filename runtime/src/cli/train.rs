@@ -1,0 +1,216 @@
+//! `homespun train`: LoRA over the dialogues of a file, without a state directory.
+
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use homespun_core::lora::{LoraConfig, Target, Targets};
+use homespun_core::schedule::Schedule;
+use serde_json::json;
+
+use super::Outcome;
+use super::options::{Machine, ModelArgs};
+use crate::adapter::Adapter;
+use crate::chat::Loss;
+use crate::engine::Engine;
+use crate::progress::Progress;
+use crate::tune::{self, Length, Options, Trainer};
+
+/// Fine-tune a LoRA adapter; `--out` is a plain PEFT folder
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  homespun train --model builtin --data dialogues.jsonl --out adapter --epochs 3"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Dialogues as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// The PEFT folder to write; if it is there already, nothing is done
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Start from this adapter, with its rank, alpha and targets
+    #[arg(long, value_name = "ADAPTER", conflicts_with_all = ["rank", "alpha", "targets"])]
+    init: Option<PathBuf>,
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    /// Rank of the adapter
+    rank: usize,
+    /// The update is scaled by alpha / rank
+    #[arg(long, value_name = "F", default_value_t = 16.0)]
+    alpha: f32,
+    /// Chance that a component of an adapter's input is dropped
+    #[arg(long, value_name = "F", default_value_t = 0.05)]
+    dropout: f32,
+    /// Adapted layers, of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "q_proj,k_proj,v_proj,o_proj"
+    )]
+    targets: Vec<String>,
+    /// Learning rate
+    #[arg(long, value_name = "F", default_value_t = 3e-4)]
+    lr: f64,
+    /// Dialogues of one step; at most all there are
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    batch: usize,
+    /// Dialogues computed at once [default: as many as make about 512 tokens]
+    #[arg(long, value_name = "N")]
+    micro_batch: Option<usize>,
+    /// Times through the data [default: 3]
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    epochs: Option<usize>,
+    /// Steps, however often that is through the data
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// At most this many tokens a dialogue; the oldest turns go first
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    max_length: usize,
+    /// Which tokens are targets: response, assistant or all
+    #[arg(long, value_name = "NAME", default_value = "response")]
+    loss: String,
+    /// Steps of linear warm-up
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    warmup: usize,
+    /// After the warm-up: constant, linear or cosine
+    #[arg(long, value_name = "NAME", default_value = "constant")]
+    schedule: String,
+    /// Decoupled weight decay
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    weight_decay: f32,
+    /// Largest norm of the gradient; 0 turns clipping off
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    clip: f64,
+    /// Take the dialogues in the order of the file, wrapping round
+    #[arg(long)]
+    no_shuffle: bool,
+    /// Seed of initialisation, order and dropout
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// A JSON line a step: step, loss, lr, grad_norm, tokens, seconds
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Stop at the first line that cannot be read
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    if args.out.join("adapter_config.json").exists() {
+        eprintln!("{}: finished already; nothing to do", args.out.display());
+        return Ok(());
+    }
+    let mode = loss_mode(&args.loss)?;
+    let options = args.options()?;
+    let lora = args.lora()?;
+    let base = args.model.open()?;
+    let layers = base.layers()?;
+    let pool = machine.pool()?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let mut adapter = match &args.init {
+        Some(path) => Adapter::open(path, base.config())?,
+        None => Adapter::fresh(lora, base.config(), base.name(), args.seed),
+    };
+    adapter.config.dropout = args.dropout;
+    let dialogues = super::read_dialogues(&args.data, args.strict)?;
+    let examples = tune::prepare(&base, &dialogues, mode, args.max_length, |line| {
+        eprintln!("{}: {line}", args.data.display());
+    })?;
+    if examples.is_empty() {
+        return Err(format!("{}: no dialogue has a target", args.data.display()).into());
+    }
+    let mut log = match &args.log {
+        Some(path) => {
+            let file = OpenOptions::new().create(true).write(true).truncate(true).open(path);
+            let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+            Some((BufWriter::new(file), path.display()))
+        }
+        None => None,
+    };
+    let mut trainer = Trainer::new(&engine, &mut adapter, &examples, options)?;
+    let mut progress = Progress::new("train", trainer.steps());
+    while let Some(step) = trainer.step()? {
+        progress.advance(1, step.tokens);
+        if let Some((log, path)) = &mut log {
+            let line = json!({
+                "step": step.step, "loss": step.loss, "lr": step.lr,
+                "grad_norm": step.grad_norm, "tokens": step.tokens, "seconds": step.seconds,
+            });
+            let written = writeln!(log, "{line}").and_then(|()| log.flush());
+            written.map_err(|error| format!("{path}: {error}"))?;
+        }
+    }
+    drop(progress);
+    adapter.save(&args.out, base.config())?;
+    Ok(())
+}
+
+impl Args {
+    fn options(&self) -> Result<Options, String> {
+        let check = |ok: bool, flag: &str, what: &str| {
+            if ok { Ok(()) } else { Err(format!("--{flag}: must be {what}")) }
+        };
+        check(self.lr.is_finite() && self.lr >= 0.0, "lr", "a number of at least 0")?;
+        check(self.batch > 0, "batch", "at least 1")?;
+        check(self.micro_batch != Some(0), "micro-batch", "at least 1")?;
+        check(self.epochs != Some(0), "epochs", "at least 1")?;
+        check(self.steps != Some(0), "steps", "at least 1")?;
+        check(self.max_length > 1, "max-length", "at least 2")?;
+        check((0.0..1.0).contains(&self.dropout), "dropout", "at least 0 and below 1")?;
+        let decay = self.weight_decay;
+        check(decay.is_finite() && decay >= 0.0, "weight-decay", "a number of at least 0")?;
+        check(self.clip.is_finite() && self.clip >= 0.0, "clip", "a number of at least 0")?;
+        let known = Schedule::ALL.into_iter().find(|known| known.name() == self.schedule);
+        let schedule = known.ok_or_else(|| {
+            format!("--schedule: {:?} is not constant, linear or cosine", self.schedule)
+        })?;
+        Ok(Options {
+            lr: self.lr,
+            batch: self.batch,
+            micro_batch: self.micro_batch,
+            length: match (self.epochs, self.steps) {
+                (_, Some(steps)) => Length::Steps(steps),
+                (epochs, None) => Length::Epochs(epochs.unwrap_or(3)),
+            },
+            warmup: self.warmup,
+            schedule,
+            weight_decay: self.weight_decay,
+            clip: self.clip,
+            shuffle: !self.no_shuffle,
+            seed: self.seed,
+        })
+    }
+
+    fn lora(&self) -> Result<LoraConfig, String> {
+        if self.rank == 0 || self.rank > 4096 {
+            return Err("--rank: must be between 1 and 4096".into());
+        }
+        if !self.alpha.is_finite() {
+            return Err("--alpha: must be a number".into());
+        }
+        Ok(LoraConfig {
+            rank: self.rank,
+            alpha: self.alpha,
+            dropout: self.dropout,
+            targets: targets(&self.targets)?,
+        })
+    }
+}
+
+/// The set that `--targets` names.
+fn targets(names: &[String]) -> Result<Targets, String> {
+    names.iter().try_fold(Targets::NONE, |set, name| {
+        let target = Target::ALL.into_iter().find(|target| target.name() == name);
+        target.map(|target| set.with(target)).ok_or_else(|| {
+            let known = Target::ALL.map(Target::name).join(", ");
+            format!("--targets: {name:?} is not one of {known}")
+        })
+    })
+}
+
+/// The mode that `--loss` names.
+pub(crate) fn loss_mode(name: &str) -> Result<Loss, String> {
+    name.parse().map_err(|error| format!("--loss: {error}"))
+}
