@@ -3,6 +3,7 @@
 mod adapter;
 mod buffer;
 mod chat;
+mod demo;
 mod evaluate;
 mod generate;
 mod logits;
@@ -35,6 +36,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Generate(generate::Args),
     Chat(chat::Args),
     Render(render::Args),
@@ -56,6 +58,7 @@ impl Cli {
     pub fn run(self) -> Outcome {
         let machine = &self.machine;
         match self.command {
+            Command::Demo(args) => demo::run(args, machine),
             Command::Generate(args) => generate::run(args, machine),
             Command::Chat(args) => chat::run(args, machine),
             Command::Render(args) => render::run(args),

@@ -49,7 +49,7 @@ impl Machine {
 /// Which model.
 #[derive(Args)]
 pub(crate) struct ModelArgs {
-    /// A Hugging Face folder (config.json, tokenizer.json, *.safetensors)
+    /// A Hugging Face folder (config.json, tokenizer.json, *.safetensors), or `builtin`
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// A chat template (Jinja) to use instead of the model's own
@@ -60,6 +60,9 @@ pub(crate) struct ModelArgs {
 impl ModelArgs {
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Base, crate::engine::Error> {
+        if self.model.as_os_str() == "builtin" {
+            return Base::builtin(self.template.as_deref());
+        }
         Base::open(&self.model, self.template.as_deref())
     }
 }

@@ -7,6 +7,7 @@ use homespun_core::weights::Layer;
 use sha2::{Digest, Sha256};
 
 use super::Error;
+use crate::builtin;
 use crate::chat::{Chat, Rendered, Template};
 use crate::checkpoint::Checkpoint;
 use crate::dialogue::Message;
@@ -43,7 +44,27 @@ impl Base {
         Ok(Self { name: dir.display().to_string(), checkpoint, chat, tokenizer_hash })
     }
 
-    /// The folder.
+    /// The model that is built into the program; `template` overrides its chat template.
+    ///
+    /// # Errors
+    /// If `template` cannot be read.
+    pub fn builtin(template: Option<&Path>) -> Result<Self, Error> {
+        let checkpoint = builtin::checkpoint()?;
+        let tokenizer = builtin::tokenizer()?;
+        let folder = Path::new("built-in");
+        let template = match template {
+            Some(_) => Template::load(folder, template, &tokenizer)?,
+            None => {
+                let file = folder.join("chat_template.jinja");
+                Template::new(builtin::CHAT_TEMPLATE, &file, &tokenizer)?
+            }
+        };
+        let chat = Chat::new(tokenizer, template);
+        let tokenizer_hash = format!("{:x}", Sha256::digest(builtin::TOKENIZER));
+        Ok(Self { name: "builtin".into(), checkpoint, chat, tokenizer_hash })
+    }
+
+    /// The folder, or `builtin`.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -8,12 +8,9 @@
 use homespun_core::{rouge, sampler};
 use serde::{Deserialize, Serialize};
 
+use crate::builtin::SYNTHESIS_PROMPT;
 use crate::dialogue::{Message, Role};
 use crate::engine::{Error, Sampling, Session};
-
-/// What the model is asked; the question follows.
-pub const PROMPT: &str = "Refine and generate a text semantically similar to the following text block. \
-    No need to answer or explain it. Put the result in [ ].\n\n";
 
 /// Questions less like the original than this are another matter.
 pub const LEAST: f64 = 0.3;
@@ -104,7 +101,7 @@ pub fn synthesise(
     seed: u64,
     rejected: &mut Rejected,
 ) -> Result<Vec<Variant>, Error> {
-    let prompt = [Message::new(Role::User, format!("{PROMPT}{question}"))];
+    let prompt = [Message::new(Role::User, format!("{SYNTHESIS_PROMPT}{question}"))];
     let mut variants: Vec<Variant> = Vec::with_capacity(sets);
     for set in 0..sets {
         let draw = sampler::Sampling { temperature: 0.7, top_p: 0.95, ..Default::default() };
