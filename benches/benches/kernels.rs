@@ -2,8 +2,8 @@
 //!
 //! Criterion's "elem/s" are floating-point operations a second: 2 T N K for a product.
 
-use std::hint::black_box;
-use std::time::Duration;
+use core::hint::black_box;
+use core::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use homespun_benches::numbers;

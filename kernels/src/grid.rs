@@ -15,6 +15,10 @@ const CHUNK_STREAMED: usize = 1 << 16;
 const CHUNK_REUSED: usize = 1 << 19;
 /// Columns come in panels of this width.
 const COLS: usize = 16;
+/// Columns of a chunk when many rows share the work of reading a row.
+const WIDE_COLS: usize = 64;
+/// So many rows do.
+const MANY_ROWS: usize = 16;
 /// Rows come in groups that six and eight divide.
 const ROWS: usize = 24;
 
@@ -28,7 +32,8 @@ pub(crate) fn chunk(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
     }
     let goal = if rows == 1 { CHUNK_STREAMED } else { CHUNK_REUSED };
     if rows == 1 || cols >= 4 * COLS {
-        let cols = goal.div_ceil(rows.saturating_mul(depth)).next_multiple_of(COLS);
+        let step = if rows >= MANY_ROWS { WIDE_COLS } else { COLS };
+        let cols = goal.div_ceil(rows.saturating_mul(depth)).next_multiple_of(step);
         (rows, cols.min(whole.1))
     } else {
         let rows = goal.div_ceil(cols.saturating_mul(depth)).next_multiple_of(ROWS);
@@ -45,7 +50,8 @@ mod tests {
         assert_eq!(chunk(0, 0, 0), (1, 1));
         assert_eq!(chunk(2, 64, 64), (2, 64));
         assert_eq!(chunk(1, 4096, 4096), (1, 16));
-        assert_eq!(chunk(256, 576, 576), (256, 16));
+        assert_eq!(chunk(4, 576, 576), (4, 240));
+        assert_eq!(chunk(256, 576, 576), (256, 64));
         assert_eq!(chunk(4096, 8, 576), (120, 8));
     }
 }

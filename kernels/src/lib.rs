@@ -12,13 +12,19 @@
 mod agreement;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod gemm;
 mod grid;
 mod matrix;
-#[cfg(target_arch = "x86_64")]
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod panel;
 mod pool;
 mod scalar;
 mod table;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod tail;
 mod tile;
 
 pub use matrix::{DType, Data, Matrix};

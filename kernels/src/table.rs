@@ -6,6 +6,8 @@ use core::fmt;
 use crate::avx2;
 use crate::grid;
 use crate::matrix::{Data, Matrix};
+#[cfg(target_arch = "aarch64")]
+use crate::neon;
 use crate::pool::Pool;
 use crate::scalar;
 use crate::tile::{Tile, tiles_mut};
@@ -57,15 +59,23 @@ pub struct Kernels {
 static SCALAR: Kernels = scalar::TABLE;
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = avx2::TABLE;
+#[cfg(target_arch = "aarch64")]
+static NEON: Kernels = neon::TABLE;
 
-/// Whether this CPU has a feature: asked at run time, or without std known when compiled.
+/// Whether this CPU has a feature: asked at run time, or without `std` known when compiled.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 macro_rules! has {
     ($feature:tt) => {
         std::arch::is_x86_feature_detected!($feature)
     };
 }
-#[cfg(all(not(feature = "std"), target_arch = "x86_64"))]
+#[cfg(all(feature = "std", target_arch = "aarch64"))]
+macro_rules! has {
+    ($feature:tt) => {
+        std::arch::is_aarch64_feature_detected!($feature)
+    };
+}
+#[cfg(all(not(feature = "std"), any(target_arch = "aarch64", target_arch = "x86_64")))]
 macro_rules! has {
     ($feature:tt) => {
         cfg!(target_feature = $feature)
@@ -89,9 +99,12 @@ impl Kernels {
         match isa {
             Isa::Scalar => Some(&SCALAR),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => (has!("avx2") && has!("fma") && has!("f16c")).then_some(&AVX2),
+            Isa::Avx2 => ([has!("avx2"), has!("fma"), has!("f16c")] == [true; 3]).then_some(&AVX2),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 => None,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => has!("neon").then_some(&NEON),
+            #[cfg(not(target_arch = "aarch64"))]
             Isa::Neon => None,
         }
     }

@@ -46,6 +46,18 @@ impl<'a> Tile<'a> {
         self.cols.clone()
     }
 
+    /// From one row to the next, in elements.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The first element.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    pub fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.start
+    }
+
     /// Rows `rows` and columns `cols` of the matrix.
     ///
     /// # Panics

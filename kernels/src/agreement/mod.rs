@@ -5,6 +5,7 @@
 
 mod pools;
 mod products;
+mod scalar;
 mod vectors;
 
 use half::{bf16, f16};
@@ -19,7 +20,7 @@ fn others() -> impl Iterator<Item = &'static Kernels> {
     Kernels::available().filter(|kernels| kernels.isa() != Isa::Scalar)
 }
 
-fn scalar() -> &'static Kernels {
+fn specification() -> &'static Kernels {
     Kernels::for_isa(Isa::Scalar).unwrap()
 }
 

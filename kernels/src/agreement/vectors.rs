@@ -16,7 +16,7 @@ fn dot_difference(dot: impl Fn(&[f32], &[f32]) -> f32) -> Option<String> {
     lengths().find_map(|len| {
         let (x, y) = (numbers(len, 1), numbers(len, 2));
         let bound = 2.0 * ULP * (len as f32).sqrt() * magnitude(&x, &y);
-        difference(&[dot(&x, &y)], &[scalar().dot(&x, &y)], |_| bound)
+        difference(&[dot(&x, &y)], &[specification().dot(&x, &y)], |_| bound)
     })
 }
 
@@ -31,11 +31,11 @@ fn dots_agree() {
 fn a_dot_without_its_tail_or_one_lane_is_caught() {
     let tail_lost = |x: &[f32], y: &[f32]| {
         let whole = x.len() / 8 * 8;
-        scalar().dot(&x[..whole], &y[..whole])
+        specification().dot(&x[..whole], &y[..whole])
     };
     let lane_lost = |x: &[f32], y: &[f32]| {
         let one_lane = |x: &[f32]| x.iter().skip(3).step_by(8).copied().collect::<Vec<_>>();
-        scalar().dot(x, y) - scalar().dot(&one_lane(x), &one_lane(y))
+        specification().dot(x, y) - specification().dot(&one_lane(x), &one_lane(y))
     };
     assert!(dot_difference(tail_lost).is_some());
     assert!(dot_difference(lane_lost).is_some());
@@ -47,7 +47,7 @@ fn axpy_agrees_within_one_rounding() {
         let (x, mut got) = (numbers(len, 1), numbers(len, 2));
         let mut want = got.clone();
         kernels.axpy(0.7, &x, &mut got);
-        scalar().axpy(0.7, &x, &mut want);
+        specification().axpy(0.7, &x, &mut want);
         assert_eq!(difference(&got, &want, |_| 2.0 * ULP), None, "{kernels:?} {len}");
     }
 }
@@ -60,7 +60,7 @@ fn widening_is_exact() {
             let x = Weights::new(dtype, &numbers(len, 1));
             let (mut got, mut want) = (vec![9.0; len], vec![8.0; len]);
             kernels.widen(x.data(), &mut got);
-            scalar().widen(x.data(), &mut want);
+            specification().widen(x.data(), &mut want);
             assert_eq!(got, want, "{kernels:?} {dtype:?} {len}");
         }
     }
@@ -95,7 +95,7 @@ fn norms_agree() {
             let (x, weight) = (numbers(len, 1), Weights::new(dtype, &numbers(len, 2)));
             let (mut got, mut want) = (vec![9.0; len], vec![8.0; len]);
             let scale = kernels.rmsnorm(&x, weight.data(), 1e-5, &mut got);
-            let want_scale = scalar().rmsnorm(&x, weight.data(), 1e-5, &mut want);
+            let want_scale = specification().rmsnorm(&x, weight.data(), 1e-5, &mut want);
             assert_eq!(difference(&[scale], &[want_scale], |_| 8.0 * ULP * want_scale), None);
             let bound = |i: usize| 8.0 * ULP * want[i].abs();
             assert_eq!(difference(&got, &want, bound), None, "{kernels:?} {dtype:?} {len}");
@@ -158,7 +158,7 @@ fn softmaxes_agree() {
             got[len / 2] = f32::NEG_INFINITY;
         }
         let mut want = got.clone();
-        let (lse, want_lse) = (kernels.softmax(&mut got), scalar().softmax(&mut want));
+        let (lse, want_lse) = (kernels.softmax(&mut got), specification().softmax(&mut want));
         let bound = 4.0 * ULP * want_lse.abs().max(1.0);
         assert_eq!(difference(&[lse], &[want_lse], |_| bound), None, "{kernels:?} {len}");
         let bound = |i: usize| 8.0 * ULP * want[i] + ULP * (len as f32).sqrt() * want[i];
@@ -182,14 +182,14 @@ fn gates_and_their_gradients_agree() {
         let (up, d_y) = (numbers(len, 2), numbers(len, 3));
         let (mut got, mut want) = (vec![9.0; len], vec![8.0; len]);
         kernels.swiglu(&gate, &up, &mut got);
-        scalar().swiglu(&gate, &up, &mut want);
+        specification().swiglu(&gate, &up, &mut want);
         let bound = |i: usize| 8.0 * ULP * want[i].abs() + f32::MIN_POSITIVE;
         assert_eq!(difference(&got, &want, bound), None, "{kernels:?} {len}");
 
         let (mut d_gate, mut d_up) = (gate.clone(), up.clone());
         kernels.swiglu_backward(&d_y, &mut d_gate, &mut d_up);
         let (mut want_gate, mut want_up) = (gate.clone(), up.clone());
-        scalar().swiglu_backward(&d_y, &mut want_gate, &mut want_up);
+        specification().swiglu_backward(&d_y, &mut want_gate, &mut want_up);
         // 1 + z (1 - s) cancels near its zero, by the size of z.
         let bound = |i: usize| 8.0 * ULP * (d_y[i] * up[i]).abs() * (1.0 + gate[i].abs());
         assert_eq!(difference(&d_gate, &want_gate, bound), None, "{kernels:?} {len}");

@@ -51,14 +51,6 @@ pub fn store(to: &mut [f32; 8], x: __m256) {
     unsafe { _mm256_storeu_ps(to.as_mut_ptr(), x) }
 }
 
-/// The values of a tail of fewer than eight, then `fill`.
-#[inline]
-pub fn padded(tail: &[f32], fill: f32) -> [f32; 8] {
-    let mut eight = [fill; 8];
-    eight[..tail.len()].copy_from_slice(tail);
-    eight
-}
-
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn widen(x: Data, y: &mut [f32]) {
     match x {

@@ -5,6 +5,8 @@ use core::arch::x86_64::*;
 
 use super::convert::{Load, store};
 use super::matvec;
+#[cfg(feature = "std")]
+use crate::gemm;
 use crate::matrix::{Data, Matrix};
 use crate::panel::{Factor, Micro, Panel, Source};
 use crate::tile::Tile;
@@ -12,10 +14,17 @@ use crate::tile::Tile;
 const MICRO: Micro = Micro { rows: 6, tile, pack };
 
 /// Fewer tokens than this do not pay for packing the weights.
-const FEW_TOKENS: usize = 12;
+const FEW_TOKENS: usize = 48;
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
+    #[cfg(feature = "std")]
+    if let Data::F32(data) = w.data()
+        && gemm::suits_forward(y.rows().len())
+        && y.cols().len() >= gemm::WIDTH
+    {
+        return gemm::forward(x, data, w.cols(), accumulate, y);
+    }
     if (y.rows().len() < FEW_TOKENS || y.cols().len() < 16) && w.cols() >= 16 {
         return matvec::forward(x, w, accumulate, y);
     }
@@ -25,6 +34,13 @@ pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn backward(d_y: &[f32], w: Matrix, accumulate: bool, d_x: &mut Tile) {
+    #[cfg(feature = "std")]
+    if let Data::F32(data) = w.data()
+        && gemm::suits_backward(d_x.rows().len())
+        && d_x.cols().len() >= gemm::WIDTH
+    {
+        return gemm::backward(d_y, data, w.cols(), accumulate, d_x);
+    }
     // SAFETY: this function runs only with the features of `MICRO`.
     unsafe { MICRO.backward(d_y, w, accumulate, d_x) }
 }

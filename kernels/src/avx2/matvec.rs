@@ -62,21 +62,21 @@ fn dots<W: Load, const T: usize, const R: usize, const U: usize>(
     y: &mut Tile,
 ) {
     assert!(x.len() == T * k && w.len() == R * k);
-    let (x_eights, w_eights) = (x.as_ptr(), w.as_ptr());
+    let (x_start, w_start) = (x.as_ptr(), w.as_ptr());
     let mut sums = [[[_mm256_setzero_ps(); U]; R]; T];
     let whole = k / (8 * U) * (8 * U);
     for i in (0..whole).step_by(8 * U) {
         for u in 0..U {
-            let mut weights = [_mm256_setzero_ps(); R];
-            for (r, weight) in weights.iter_mut().enumerate() {
-                // SAFETY: `i + 8 u + 8 <= k`, so the eight weights are inside row `r` of `w`.
-                *weight = unsafe { W::load(&*w_eights.add(r * k + i + 8 * u).cast()) };
+            let mut eights = [_mm256_setzero_ps(); T];
+            for (t, eight) in eights.iter_mut().enumerate() {
+                // SAFETY: `i + 8 u + 8 <= k`, so these eight are inside row `t` of `x`.
+                *eight = unsafe { _mm256_loadu_ps(x_start.add(t * k + i + 8 * u)) };
             }
-            for (t, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: as above, inside row `t` of `x`.
-                let x = unsafe { _mm256_loadu_ps(x_eights.add(t * k + i + 8 * u)) };
-                for (sums, weight) in sums.iter_mut().zip(weights) {
-                    sums[u] = _mm256_fmadd_ps(x, weight, sums[u]);
+            for r in 0..R {
+                // SAFETY: as above, inside row `r` of `w`.
+                let weight = unsafe { W::load(&*w_start.add(r * k + i + 8 * u).cast()) };
+                for (sums, eight) in sums.iter_mut().zip(eights) {
+                    sums[r][u] = _mm256_fmadd_ps(eight, weight, sums[r][u]);
                 }
             }
         }

@@ -2,8 +2,9 @@
 
 use core::arch::x86_64::*;
 
-use super::convert::{Load, padded, store};
+use super::convert::{Load, store};
 use crate::matrix::Data;
+use crate::tail::padded;
 
 /// The sum of eight lanes.
 #[inline]

@@ -1,0 +1,28 @@
+//! Armv8-A Advanced SIMD: four f32 in a register, used in pairs.
+
+mod convert;
+mod eight;
+mod matmul;
+mod matvec;
+mod vector;
+
+use crate::scalar;
+use crate::table::{Isa, Kernels};
+
+#[allow(clippy::needless_update, reason = "a new operation is scalar until it is written here")]
+/// To be used only where the CPU has Advanced SIMD.
+pub(crate) const TABLE: Kernels = Kernels {
+    isa: Isa::Neon,
+    dot: vector::dot,
+    axpy: vector::axpy,
+    exp: vector::exp,
+    rmsnorm: vector::rmsnorm,
+    softmax: vector::softmax,
+    swiglu: vector::swiglu,
+    swiglu_backward: vector::swiglu_backward,
+    widen: convert::widen,
+    forward: matmul::forward,
+    backward: matmul::backward,
+    outer: matmul::outer,
+    ..scalar::TABLE
+};
