@@ -1,5 +1,5 @@
-//! The products of a linear layer: a 6 x 16 tile in 24 registers over packed panels, or, for
-//! few tokens or few outputs, dots that need no packing.
+//! The products of a linear layer: an 8 x 8 tile in sixteen registers over packed panels, or,
+//! for few tokens or few outputs, dots that need no packing.
 
 use core::arch::aarch64::*;
 
@@ -7,10 +7,10 @@ use super::convert::Load;
 use super::eight::{Eight, fma, load, splat, store};
 use super::matvec;
 use crate::matrix::{Data, Matrix};
-use crate::panel::{Factor, Micro, Panel, Source};
+use crate::panel::{Factor, Micro, Panel, Source, WIDTH};
 use crate::tile::Tile;
 
-const MICRO: Micro = Micro { rows: 6, tile, pack };
+const MICRO: Micro = Micro { rows: 8, tile, pack };
 
 /// Fewer tokens than this do not pay for packing the weights.
 const FEW_TOKENS: usize = 48;
@@ -36,58 +36,133 @@ pub fn outer(a: f32, d_y: &[f32], x: &[f32], tokens: usize, d_w: &mut Tile) {
     unsafe { MICRO.outer(a, d_y, x, tokens, d_w) }
 }
 
+/// A panel holds two halves of eight columns; each is a tile of at most eight rows.
 #[target_feature(enable = "neon")]
 fn tile(a: Factor, b: &Panel, alpha: f32, accumulate: bool, c: &mut Tile) {
-    match (c.rows().len(), c.cols().len()) {
-        (1, 16) => tile_of::<1, 2>(a, b, alpha, accumulate, c),
-        (2, 16) => tile_of::<2, 2>(a, b, alpha, accumulate, c),
-        (3, 16) => tile_of::<3, 2>(a, b, alpha, accumulate, c),
-        (4, 16) => tile_of::<4, 2>(a, b, alpha, accumulate, c),
-        (5, 16) => tile_of::<5, 2>(a, b, alpha, accumulate, c),
-        (6, 16) => tile_of::<6, 2>(a, b, alpha, accumulate, c),
-        (1, 8) => tile_of::<1, 1>(a, b, alpha, accumulate, c),
-        (2, 8) => tile_of::<2, 1>(a, b, alpha, accumulate, c),
-        (3, 8) => tile_of::<3, 1>(a, b, alpha, accumulate, c),
-        (4, 8) => tile_of::<4, 1>(a, b, alpha, accumulate, c),
-        (5, 8) => tile_of::<5, 1>(a, b, alpha, accumulate, c),
-        (6, 8) => tile_of::<6, 1>(a, b, alpha, accumulate, c),
-        (rows, cols) => unreachable!("no tile of {rows} x {cols}"),
+    for half in 0..c.cols().len() / 8 {
+        let cols = c.cols().start + 8 * half..c.cols().start + 8 * half + 8;
+        let mut c = c.part(c.rows(), cols);
+        match c.rows().len() {
+            1 => write(any_rows::<1>(a, b, half), alpha, accumulate, &mut c),
+            2 => write(any_rows::<2>(a, b, half), alpha, accumulate, &mut c),
+            3 => write(any_rows::<3>(a, b, half), alpha, accumulate, &mut c),
+            4 => write(any_rows::<4>(a, b, half), alpha, accumulate, &mut c),
+            5 => write(any_rows::<5>(a, b, half), alpha, accumulate, &mut c),
+            6 => write(any_rows::<6>(a, b, half), alpha, accumulate, &mut c),
+            7 => write(any_rows::<7>(a, b, half), alpha, accumulate, &mut c),
+            8 if a.step == 1 => write(stored_by_row(a, b, half), alpha, accumulate, &mut c),
+            8 if a.row == 1 => write(stored_by_column(a, b, half), alpha, accumulate, &mut c),
+            8 => write(any_rows::<8>(a, b, half), alpha, accumulate, &mut c),
+            rows => unreachable!("no tile of {rows} rows"),
+        }
     }
 }
 
-/// `M` rows by `V` registers.
+/// `c = alpha sums` or `c += alpha sums`.
+#[inline]
 #[target_feature(enable = "neon")]
-fn tile_of<const M: usize, const V: usize>(
-    a: Factor,
-    b: &Panel,
-    alpha: f32,
-    accumulate: bool,
-    c: &mut Tile,
-) {
-    a.assert_holds(M, b.len());
-    let mut sums = [[splat(0.0); V]; M];
-    let mut column = a.data.as_ptr();
-    for b in b {
-        let mut parts = [splat(0.0); V];
-        for (part, b) in parts.iter_mut().zip(b.as_chunks::<8>().0) {
-            *part = load(b);
-        }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: `assert_holds` saw that row `i < M` of this column is inside `a.data`.
-            let x = unsafe { *column.add(i * a.row) };
-            for (sum, part) in sums.iter_mut().zip(parts) {
-                *sum = [vfmaq_n_f32(sum[0], part[0], x), vfmaq_n_f32(sum[1], part[1], x)];
-            }
-        }
-        column = column.wrapping_add(a.step);
-    }
+fn write<const M: usize>(sums: [Eight; M], alpha: f32, accumulate: bool, c: &mut Tile) {
     let first = c.rows().start;
-    for (i, sums) in sums.into_iter().enumerate() {
-        for (c, sum) in c.row(first + i).as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+    for (i, sum) in sums.into_iter().enumerate() {
+        for c in c.row(first + i).as_chunks_mut::<8>().0 {
             let before = if accumulate { load(c) } else { splat(0.0) };
             store(c, fma(splat(alpha), sum, before));
         }
     }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_half(b: &[f32; WIDTH], half: usize) -> Eight {
+    load(&b.as_chunks::<8>().0[half])
+}
+
+/// One column of `a` at a time, whatever its strides.
+#[target_feature(enable = "neon")]
+fn any_rows<const M: usize>(a: Factor, b: &Panel, half: usize) -> [Eight; M] {
+    a.assert_holds(M, b.len());
+    let mut sums = [splat(0.0); M];
+    let mut column = a.data.as_ptr();
+    for b in b {
+        let b = load_half(b, half);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: `assert_holds` saw that row `i < M` of this column is inside `a.data`.
+            let x = unsafe { *column.add(i * a.row) };
+            *sum = [vfmaq_n_f32(sum[0], b[0], x), vfmaq_n_f32(sum[1], b[1], x)];
+        }
+        column = column.wrapping_add(a.step);
+    }
+    sums
+}
+
+/// Eight rows whose elements lie side by side: four columns of `a` are loaded at once.
+#[target_feature(enable = "neon")]
+fn stored_by_row(a: Factor, b: &Panel, half: usize) -> [Eight; 8] {
+    a.assert_holds(8, b.len());
+    assert!(a.step == 1);
+    let mut sums = [splat(0.0); 8];
+    let (fours, rest) = b.as_chunks::<4>();
+    for (j, four) in fours.iter().enumerate() {
+        let mut x = [vdupq_n_f32(0.0); 8];
+        for (i, x) in x.iter_mut().enumerate() {
+            // SAFETY: `assert_holds` saw columns `0..b.len()` of row `i`; `4 j + 3` is one.
+            *x = unsafe { vld1q_f32(a.data.as_ptr().add(i * a.row + 4 * j)) };
+        }
+        sums = add_column::<0>(sums, x, load_half(&four[0], half));
+        sums = add_column::<1>(sums, x, load_half(&four[1], half));
+        sums = add_column::<2>(sums, x, load_half(&four[2], half));
+        sums = add_column::<3>(sums, x, load_half(&four[3], half));
+    }
+    for (j, b) in rest.iter().enumerate() {
+        let mut x = [vdupq_n_f32(0.0); 8];
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = vdupq_n_f32(a.data[i * a.row + 4 * fours.len() + j]);
+        }
+        sums = add_column::<0>(sums, x, load_half(b, half));
+    }
+    sums
+}
+
+/// `sums[i] += x[i][LANE] b`.
+#[inline]
+#[target_feature(enable = "neon")]
+fn add_column<const LANE: i32>(mut sums: [Eight; 8], x: [float32x4_t; 8], b: Eight) -> [Eight; 8] {
+    for (sum, x) in sums.iter_mut().zip(x) {
+        *sum = add_lane::<LANE>(*sum, x, b);
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn add_lane<const LANE: i32>(sum: Eight, x: float32x4_t, b: Eight) -> Eight {
+    [vfmaq_laneq_f32::<LANE>(sum[0], b[0], x), vfmaq_laneq_f32::<LANE>(sum[1], b[1], x)]
+}
+
+/// Eight rows whose columns lie side by side: a column of `a` is two registers.
+#[target_feature(enable = "neon")]
+fn stored_by_column(a: Factor, b: &Panel, half: usize) -> [Eight; 8] {
+    a.assert_holds(8, b.len());
+    assert!(a.row == 1);
+    let mut sums = [splat(0.0); 8];
+    let mut column = a.data.as_ptr();
+    for b in b {
+        // SAFETY: `assert_holds` saw the eight rows of this column.
+        let (low, high) = unsafe { (vld1q_f32(column), vld1q_f32(column.add(4))) };
+        let b = load_half(b, half);
+        sums = [
+            add_lane::<0>(sums[0], low, b),
+            add_lane::<1>(sums[1], low, b),
+            add_lane::<2>(sums[2], low, b),
+            add_lane::<3>(sums[3], low, b),
+            add_lane::<0>(sums[4], high, b),
+            add_lane::<1>(sums[5], high, b),
+            add_lane::<2>(sums[6], high, b),
+            add_lane::<3>(sums[7], high, b),
+        ];
+        column = column.wrapping_add(a.step);
+    }
+    sums
 }
 
 #[target_feature(enable = "neon")]

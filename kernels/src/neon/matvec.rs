@@ -1,11 +1,13 @@
 //! `y = x wᵀ` by dots: weights stream once, in groups of rows, and are widened in registers.
 //!
 //! ```text
-//!          w rows n .. n+4, eight weights at a time
-//! x rows   [sum][sum][sum][sum]      up to 3 tokens x 4 rows = 12 sums of eight lanes
-//! t..t+3   [sum][sum][sum][sum]
+//!          w rows n, n+1, eight weights at a time
+//! x rows   [sum][sum]
+//! t..t+4   [sum][sum]      4 tokens x 2 rows = 8 sums of eight lanes, 16 registers
+//!          [sum][sum]
+//!          [sum][sum]
 //! ```
-//! One token alone takes two sums a row instead, so that additions do not wait for each other.
+//! One token takes four rows and two sums a row, so that additions do not wait for each other.
 
 use super::convert::Load;
 use super::eight::{add, fma, load, splat, sum};
@@ -27,12 +29,17 @@ fn forward_stored<W: Load>(x: &[f32], w: &[W], k: usize, accumulate: bool, y: &m
     for n in outputs.clone().step_by(4) {
         let cols = n..(n + 4).min(outputs.end);
         let w = &w[n * k..cols.end * k];
-        for t in tokens.clone().step_by(3) {
-            let rows = t..(t + 3).min(tokens.end);
+        for t in tokens.clone().step_by(4) {
+            let rows = t..(t + 4).min(tokens.end);
             let x = &x[t * k..rows.end * k];
             let mut y = y.part(rows.clone(), cols.clone());
             match (rows.len(), cols.len()) {
-                (3, 4) => dots::<W, 3, 4, 1>(x, w, k, accumulate, &mut y),
+                (4, 4) => {
+                    let (w, w_next) = w.split_at(2 * k);
+                    let (next, end) = (n + 2, cols.end);
+                    dots::<W, 4, 2, 1>(x, w, k, accumulate, &mut y.part(rows.clone(), n..next));
+                    dots::<W, 4, 2, 1>(x, w_next, k, accumulate, &mut y.part(rows, next..end));
+                }
                 (2, 4) => dots::<W, 2, 4, 1>(x, w, k, accumulate, &mut y),
                 (1, 4) => dots::<W, 1, 4, 2>(x, w, k, accumulate, &mut y),
                 _ => {
