@@ -10,6 +10,7 @@ mod base;
 mod session;
 
 use homespun_core::arena::Arena;
+use homespun_core::cache::KvCache;
 use homespun_core::compute::Compute;
 use homespun_core::lora::Lora;
 use homespun_core::model::{self, Model};
@@ -125,14 +126,6 @@ impl<'m> Engine<'m> {
         Session::new(*self, adapter, self.context())
     }
 
-    /// Logits `(T, V)` of `tokens (T)`.
-    ///
-    /// # Errors
-    /// If a token is not in the vocabulary, or the model fails.
-    pub fn logits(&self, adapter: Option<&Adapter>, tokens: &[u32]) -> Result<Vec<f32>, Error> {
-        Session::new(*self, adapter, tokens.len().max(1)).logits(tokens)
-    }
-
     /// Sum of the negative log-likelihoods of the examples' targets, and the number of targets.
     ///
     /// # Errors
@@ -183,4 +176,29 @@ impl<'m> Engine<'m> {
     fn error(&self, source: model::Error) -> Error {
         Error::Model { model: self.base.name().into(), source }
     }
+}
+
+/// Logits `(T, V)` of `tokens (T)`; needs neither tokenizer nor template.
+///
+/// # Errors
+/// If a token is not in the vocabulary, the adapter does not fit or an activation is not finite.
+pub fn logits(
+    model: &Model,
+    compute: Compute,
+    lora: Option<Lora>,
+    tokens: &[u32],
+) -> Result<Vec<f32>, model::Error> {
+    let (config, context) = (&model.config, tokens.len().max(1));
+    let mut cache = vec![0.0; KvCache::elements(config, context)];
+    let mut cache = KvCache::new(config, &mut cache)?;
+    let lora_config = lora.as_ref().map(|lora| &lora.config);
+    let mut memory = vec![0; model::inference_bytes(config, lora_config, tokens.len())];
+    let mut states = vec![0.0; tokens.len() * config.dim];
+    let arena = &mut Arena::new(&mut memory);
+    model.forward(compute, lora, tokens, &mut cache, arena, &mut states)?;
+    let mut normed = vec![0.0; states.len()];
+    model.final_norm(compute, &states, &mut normed)?;
+    let mut logits = vec![0.0; tokens.len() * config.vocab];
+    model.logits(compute, &normed, &mut logits)?;
+    Ok(logits)
 }

@@ -1,6 +1,7 @@
 //! What torch, transformers and PEFT computed (`tests/oracle/models.py`), held against ours.
 
 mod adamw;
+mod command;
 mod config;
 mod golden;
 mod gradients;

@@ -30,7 +30,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let layers = base.layers()?;
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
-    let adapter = args.adapter.load(&base)?;
+    let adapter = args.adapter.load(base.config())?;
     let opening: Vec<Message> =
         args.system.iter().map(|text| Message::new(Role::System, text.as_str())).collect();
     let mut messages = opening.clone();

@@ -40,7 +40,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let layers = base.layers()?;
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
-    let adapter = args.adapter.load(&base)?;
+    let adapter = args.adapter.load(base.config())?;
     let ids = match (&args.prompt, &args.messages) {
         (Some(prompt), _) if args.raw => base.tokenizer().encode(prompt, true)?,
         (Some(prompt), _) => {

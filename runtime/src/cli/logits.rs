@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use bytemuck::cast_slice;
+use homespun_core::compute::Compute;
+use homespun_core::model::Model;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::Outcome;
 use super::options::{AdapterArgs, Machine, ModelArgs};
-use crate::durable;
-use crate::engine::Engine;
+use crate::adapter::Adapter;
+use crate::{durable, engine};
 
 /// Write the logits of given tokens as a safetensors file with the tensor `logits` (T, V)
 #[derive(clap::Args)]
@@ -30,13 +32,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let base = args.model.open()?;
-    let layers = base.layers()?;
+    let checkpoint = args.model.checkpoint()?;
+    let layers = checkpoint.layers()?;
+    let model = Model { config: *checkpoint.config(), weights: checkpoint.weights(&layers)? };
+    let adapter = args.adapter.load(&model.config)?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
-    let adapter = args.adapter.load(&base)?;
-    let logits = engine.logits(adapter.as_ref(), &args.tokens)?;
-    let shape = vec![args.tokens.len(), engine.model().config.vocab];
+    let compute = Compute::new(machine.kernels()?, &pool);
+    let lora = adapter.as_ref().map(Adapter::lora);
+    let logits = engine::logits(&model, compute, lora, &args.tokens)
+        .map_err(|error| format!("{}: {error}", checkpoint.path().display()))?;
+    let shape = vec![args.tokens.len(), model.config.vocab];
     let view = TensorView::new(Dtype::F32, shape, cast_slice(&logits))?;
     let bytes = safetensors::serialize([("logits", view)], None)?;
     durable::write(&args.out, &bytes)?;

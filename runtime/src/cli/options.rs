@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use homespun_core::config::Config;
 use homespun_core::sampler;
 use homespun_kernels::{Isa, Kernels};
 
 use crate::adapter::Adapter;
+use crate::builtin;
+use crate::checkpoint::{self, Checkpoint};
 use crate::engine::{Base, Sampling};
 use crate::lexicon::Table;
 use crate::pool::Threads;
@@ -65,6 +68,14 @@ impl ModelArgs {
         }
         Base::open(&self.model, self.template.as_deref())
     }
+
+    /// Opens its configuration and its weights alone.
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint, checkpoint::Error> {
+        if self.model.as_os_str() == "builtin" {
+            return builtin::checkpoint();
+        }
+        Checkpoint::open(&self.model)
+    }
 }
 
 /// How tokens are drawn.
@@ -118,8 +129,8 @@ pub(crate) struct AdapterArgs {
 
 impl AdapterArgs {
     /// Reads it.
-    pub(crate) fn load(&self, base: &Base) -> Result<Option<Adapter>, crate::adapter::Error> {
-        self.adapter.as_deref().map(|path| Adapter::open(path, base.config())).transpose()
+    pub(crate) fn load(&self, base: &Config) -> Result<Option<Adapter>, crate::adapter::Error> {
+        self.adapter.as_deref().map(|path| Adapter::open(path, base)).transpose()
     }
 }
 

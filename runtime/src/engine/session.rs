@@ -181,17 +181,4 @@ impl<'m> Session<'m> {
             .map_err(|source| self.engine.error(source))?;
         Ok(States { raw: &self.raw, normed: &self.normed })
     }
-
-    /// Logits `(T, V)` of `tokens (T)`.
-    pub(super) fn logits(&mut self, tokens: &[u32]) -> Result<Vec<f32>, Error> {
-        self.known.clear();
-        self.feed(tokens)?;
-        let Engine { model, compute, .. } = self.engine;
-        self.normed.resize(self.raw.len(), 0.0);
-        let mut logits = vec![0.0; tokens.len() * model.config.vocab];
-        let error = |source| self.engine.error(source);
-        model.final_norm(compute, &self.raw, &mut self.normed).map_err(error)?;
-        model.logits(compute, &self.normed, &mut logits).map_err(error)?;
-        Ok(logits)
-    }
 }
