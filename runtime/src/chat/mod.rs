@@ -9,6 +9,7 @@
 
 mod clock;
 mod json;
+mod source;
 mod spans;
 mod targets;
 mod template;

@@ -1,23 +1,24 @@
 //! Where the content of each message stands in the rendered text.
 //!
 //! ```text
-//! the dialogue itself     <s>User: Hi there\nAssistant: Ho</s>\n
-//! each content a mark     <s>User: *0*\nAssistant: *1*</s>\n
-//!                         literals "<s>User: ", "\nAssistant: ", "</s>\n" + contents = the text?  done
-//! else one at a time      <s>User: Hi there\nAssistant: *1*</s>\n
-//!                         what stands before and after the mark is the same in both; the rest is content
+//! the dialogue itself       <s>User: Hi there\nAssistant: Ho</s>\n
+//! each content in brackets  <s>User: (Hi there)\nAssistant: (Ho)</s>\n
+//!                           without brackets the same?  they stand around the contents
+//! else one at a time        <s>User: Hi there\nAssistant: *</s>\n
+//!                           before and after the mark the same?  the rest is content
 //! ```
-//! The second way holds for a template that trims, cuts or rewrites a content.
+//! The second way holds for a template that cuts, rewrites or leaves out a content.
 
 use core::ops::Range;
 
 use super::Template;
 use crate::dialogue::Message;
 
-/// A character that neither the text nor a content has; from a private plane.
-fn unused(text: &str, messages: &[Message]) -> Option<char> {
+/// Two characters that neither the text nor a content has; from a private plane.
+fn unused(text: &str, messages: &[Message]) -> Option<(char, char)> {
     let free = |c: &char| !text.contains(*c) && messages.iter().all(|m| !m.content.contains(*c));
-    ('\u{f0000}'..='\u{f00ff}').find(free)
+    let mut free = ('\u{f0000}'..='\u{f00ff}').filter(free);
+    Some((free.next()?, free.next()?))
 }
 
 /// The byte range of each message's content in `text`, `None` where it is not shown.
@@ -27,72 +28,51 @@ pub(super) fn locate(
     prompt: bool,
     text: &str,
 ) -> Vec<Option<Range<usize>>> {
-    let Some(c) = unused(text, messages) else {
-        // 256 private characters in one dialogue: nothing in it is trusted.
+    let Some((open, close)) = unused(text, messages) else {
+        // All private characters in one dialogue: nothing in it is trusted.
         return messages.iter().map(|_| Some(0..text.len())).collect();
     };
-    let marked = |which: &dyn Fn(usize) -> bool| {
-        let mark = |(i, m): (usize, &Message)| match which(i) {
-            true => Message::new(m.role, format!("{c}{i}{c}")),
-            false => m.clone(),
-        };
-        let messages: Vec<Message> = messages.iter().enumerate().map(mark).collect();
-        template.render(&messages, prompt).ok()
-    };
-    if let Some(all) = marked(&|_| true)
-        && let Some(places) = literals(&all, c, messages.len())
-    {
-        for shown in [str::to_owned, |content: &str| content.trim().to_owned()] {
-            if let Some(found) = align(&all, &places, messages, text, shown) {
-                return found;
-            }
+    for shown in [|content: &str| content.to_owned(), |content: &str| content.trim().to_owned()] {
+        let bracketed =
+            |m: &Message| Message::new(m.role, format!("{open}{}{close}", shown(&m.content)));
+        let bracketed: Vec<Message> = messages.iter().map(bracketed).collect();
+        if let Ok(other) = template.render(&bracketed, prompt)
+            && let Some(found) = between(&other, open, close, text)
+            && found.len() == messages.len()
+            && found.iter().zip(messages).all(|(at, m)| text[at.clone()] == shown(&m.content))
+        {
+            return found.into_iter().map(Some).collect();
         }
     }
-    let alone = |i| match marked(&|j| i == j) {
-        Some(other) => differ(text, &other, &format!("{c}{i}{c}")),
-        None => Some(0..text.len()),
+    let mark = format!("{open}{close}");
+    let alone = |i: usize| {
+        let mut messages = messages.to_vec();
+        messages[i].content.clone_from(&mark);
+        match template.render(&messages, prompt) {
+            Ok(other) => differ(text, &other, &mark),
+            Err(_) => Some(0..text.len()),
+        }
     };
     (0..messages.len()).map(alone).collect()
 }
 
-/// Message and byte range of each mark, in order; `None` if one occurs twice.
-fn literals(all: &str, c: char, count: usize) -> Option<Vec<(usize, Range<usize>)>> {
-    let mut places = Vec::new();
-    let mut seen = vec![false; count];
-    let mut at = 0;
-    while let Some(open) = all[at..].find(c).map(|i| at + i) {
-        let digits = open + c.len_utf8();
-        let close = digits + all[digits..].find(c)?;
-        let i: usize = all[digits..close].parse().ok()?;
-        if core::mem::replace(seen.get_mut(i)?, true) {
-            return None;
+/// The ranges of `text` that stand between brackets in `other`, which is otherwise the same.
+fn between(other: &str, open: char, close: char, text: &str) -> Option<Vec<Range<usize>>> {
+    let mut found = Vec::new();
+    let mut plain = String::with_capacity(text.len());
+    let mut start = None;
+    for c in other.chars() {
+        match (start, c) {
+            (None, c) if c == open => start = Some(plain.len()),
+            (Some(from), c) if c == close => {
+                found.push(from..plain.len());
+                start = None;
+            }
+            (_, c) if c == open || c == close => return None,
+            _ => plain.push(c),
         }
-        at = close + c.len_utf8();
-        places.push((i, open..at));
     }
-    Some(places)
-}
-
-/// Puts `shown` contents in the place of the marks; the places, if the result is `text`.
-fn align(
-    all: &str,
-    places: &[(usize, Range<usize>)],
-    messages: &[Message],
-    text: &str,
-    shown: fn(&str) -> String,
-) -> Option<Vec<Option<Range<usize>>>> {
-    let mut found = vec![None; messages.len()];
-    let (mut at, mut done) = (0, 0);
-    for (i, mark) in places {
-        let literal = &all[done..mark.start];
-        at += text[at..].strip_prefix(literal).map(|_| literal.len())?;
-        let content = shown(&messages[*i].content);
-        text[at..].strip_prefix(content.as_str())?;
-        found[*i] = Some(at..at + content.len());
-        at += content.len();
-        done = mark.end;
-    }
-    (text[at..] == all[done..]).then_some(found)
+    (start.is_none() && plain == text).then_some(found)
 }
 
 /// The part of `text` that a content is answerable for: `other` has `mark` in its stead.
@@ -120,6 +100,14 @@ fn differ(text: &str, other: &str, mark: &str) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brackets_must_pair_up_around_the_same_text() {
+        assert_eq!(between("a(b)c()", '(', ')', "abc"), Some(vec![1..2, 3..3]));
+        for other in ["a(bc", "ab)c", "a(b(c))", "a(x)c"] {
+            assert_eq!(between(other, '(', ')', "abc"), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_difference_is_exact_around_a_mark_and_wide_otherwise() {

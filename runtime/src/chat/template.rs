@@ -11,7 +11,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, ErrorKind, context};
 
-use super::{Error, clock, json};
+use super::{Error, clock, json, source};
 use crate::dialogue::Message;
 use crate::tokenizer::{Tokenizer, read_capped};
 
@@ -46,32 +46,6 @@ fn failed(error: &minijinja::Error) -> String {
         (_, Some(detail)) => format!("{detail}{line}"),
         (kind, None) => format!("{kind}{line}"),
     }
-}
-
-/// `{% generation %}` marks the assistant's words in training templates; it becomes a block that
-/// changes nothing, so that trimming around it stays as it was.
-fn without_generation(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(at) = rest.find("{%") {
-        let (before, tag) = rest.split_at(at);
-        out.push_str(before);
-        let end = tag.find("%}").map_or(tag.len(), |end| end + 2);
-        let (tag, after) = tag.split_at(end);
-        let name = tag.trim_matches(['{', '}', '%', '-', '+', ' ', '\n', '\t', '\r']);
-        match name {
-            "generation" => out.push_str(&tag.replacen("generation", "if true", 1)),
-            "endgeneration" => out.push_str(&tag.replacen("endgeneration", "endif", 1)),
-            _ => {
-                out.push_str("{%");
-                rest = &rest[at + 2..];
-                continue;
-            }
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
 }
 
 fn engine() -> Result<Environment<'static>, minijinja::Error> {
@@ -112,7 +86,7 @@ impl Template {
         fallback: bool,
     ) -> Result<Self, Error> {
         let engine = engine().and_then(|mut engine| {
-            engine.add_template_owned("chat", without_generation(source))?;
+            engine.add_template_owned("chat", source::prepare(source))?;
             Ok(engine)
         });
         let engine = engine.map_err(|e| Error::Template {
@@ -203,20 +177,5 @@ impl Template {
     /// The file that it came from.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn generation_blocks_keep_their_trimming_and_other_tags_stay() {
-        let source =
-            "a{% if x %}\n  {%- generation -%} b {% endgeneration %}\n{% endif %}{{ '{%' }}";
-        assert_eq!(
-            without_generation(source),
-            "a{% if x %}\n  {%- if true -%} b {% endif %}\n{% endif %}{{ '{%' }}"
-        );
     }
 }

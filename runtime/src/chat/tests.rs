@@ -96,6 +96,27 @@ fn words_of_a_dialogue_never_become_control_tokens_and_the_template_keeps_its_ow
 }
 
 #[test]
+fn contents_are_found_where_a_template_hides_cuts_or_compares_them() {
+    let place = |source: &str, turns: &[&str]| {
+        let chat = chat(source);
+        let r = chat.render(&messages(turns), false).unwrap();
+        let shown =
+            |range: &Option<Range<usize>>| range.clone().map(|range| r.text[range].to_owned());
+        r.contents.iter().map(|(_, range)| shown(range)).collect::<Vec<_>>()
+    };
+    let some = |texts: &[&str]| texts.iter().map(|t| Some((*t).to_owned())).collect::<Vec<_>>();
+    // Only the last message; all but what stands before a mark; equal ones told apart.
+    let last = "<|user|>{{ messages[-1].content }}<|end|>";
+    assert_eq!(place(last, &["a", "a"]), [None, Some("a".to_owned())]);
+    let cut = "{% for m in messages %}{{ m.content.split('|')[-1].strip() + '\n' }}{% endfor %}";
+    assert_eq!(place(cut, &["a | b ", "b\n"]), some(&["b", "b"]));
+    let same = "{% for m in messages %}{{ '*' if m == messages[-1] else '' }}{{ m.content }}\
+        {{ ';' }}{% endfor %}";
+    assert_eq!(place(same, &["a", "b", "a"]), some(&["a", "b", "a"]));
+    assert_eq!(place(same, &["", "", ""]), some(&["", "", ""]));
+}
+
+#[test]
 fn without_a_template_the_fallback_ends_each_reply_with_the_end_token() {
     for name in ["stories260K", "TinyStories-656K"] {
         let Some(dir) = shared(name) else { continue };
