@@ -7,6 +7,8 @@
 //!          clipped; AdamW
 //! ```
 
+mod checkpoint;
+
 use core::ops::Range;
 use std::time::Instant;
 
@@ -20,6 +22,7 @@ use crate::adapter::Adapter;
 use crate::chat::Loss;
 use crate::dialogue::Dialogue;
 use crate::engine::{Base, Engine, Error};
+pub use checkpoint::Checkpoint;
 
 /// Rows of a micro-batch unless the caller wants something else.
 const MICRO_BATCH_TOKENS: usize = 512;
@@ -154,6 +157,7 @@ pub struct Trainer<'t, 'm> {
     gradients: Vec<f32>,
     moments: [Vec<f32>; 2],
     updates: u64,
+    key: [u8; 32],
     memory: Vec<u8>,
 }
 
@@ -177,6 +181,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
             Length::Steps(steps) => steps * batch,
         };
         let parameters = adapter.parameters.len();
+        let key = checkpoint::key(&options, examples, adapter);
         Ok(Self {
             engine,
             adapter,
@@ -190,6 +195,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
             gradients: vec![0.0; parameters],
             moments: [vec![0.0; parameters], vec![0.0; parameters]],
             updates: 0,
+            key,
             memory: Vec::new(),
         })
     }
@@ -199,9 +205,45 @@ impl<'t, 'm> Trainer<'t, 'm> {
         self.end.div_ceil(self.batch)
     }
 
+    /// Steps made so far, by this run and by the one it goes on from.
+    pub fn steps_done(&self) -> usize {
+        self.step
+    }
+
     /// The adapter as it is now.
     pub fn adapter(&self) -> &Adapter {
         self.adapter
+    }
+
+    /// All that a later run needs to go on from here.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let [first, second] = &self.moments;
+        Checkpoint {
+            key: self.key,
+            at: self.at as u64,
+            step: self.step as u64,
+            parameters: self.adapter.parameters.clone(),
+            first: first.clone(),
+            second: second.clone(),
+            best: None,
+            waited: 0,
+        }
+    }
+
+    /// Goes on from `checkpoint`; false, and nothing changes, if it is of another run.
+    pub fn resume(&mut self, checkpoint: &Checkpoint) -> bool {
+        let n = self.adapter.parameters.len();
+        let vectors = [&checkpoint.parameters, &checkpoint.first, &checkpoint.second];
+        if checkpoint.key != self.key || vectors.iter().any(|v| v.len() != n) {
+            return false;
+        }
+        self.at = checkpoint.at as usize;
+        self.step = checkpoint.step as usize;
+        self.updates = checkpoint.step;
+        self.adapter.parameters.clone_from(&checkpoint.parameters);
+        self.moments = [checkpoint.first.clone(), checkpoint.second.clone()];
+        self.order.clear();
+        true
     }
 
     /// Makes one step; `None` once the run has ended.
@@ -290,3 +332,6 @@ impl<'t, 'm> Trainer<'t, 'm> {
         self.engine.gradients(lora, dropout, &lent, scale, &mut self.memory, &mut self.gradients)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ use crate::durable;
 use crate::engine::Engine;
 use crate::progress::Progress;
 use crate::state::{self, State};
-use crate::tune::{self, Example, Options, Trainer};
+use crate::tune::{self, Checkpoint, Example, Options, Trainer};
 
 /// Dialogues of which one is held out.
 const HELD_OUT_OF: u64 = 10;
@@ -100,6 +100,9 @@ pub fn round(
     }
     state.record.rounds += 1;
     state.save()?;
+    if state.training().exists() {
+        fs::remove_dir_all(state.training()).map_err(state::Error::io(&state.training()))?;
+    }
     Ok(report)
 }
 
@@ -245,23 +248,39 @@ fn tune(
     let mut waited = 0;
     let mut trainer = Trainer::new(&engine, &mut adapter, train, options)?;
     let mut progress = Progress::new("fine-tune", trainer.steps());
-    while let Some(step) = trainer.step()? {
-        report.steps += 1;
-        progress.advance(1, step.tokens);
-        if held_out.is_empty() || !step.ends_epoch {
-            continue;
-        }
-        let now = loss(trainer.adapter())?;
-        if now < report.loss_after {
-            (report.loss_after, waited) = (now, 0);
-            best = Some(trainer.adapter().clone());
-        } else {
-            waited += 1;
-            if waited >= plan.patience {
-                break;
-            }
+    let file = state.training().join("checkpoint");
+    if let Some(cut) = Checkpoint::load(&file).filter(|cut| trainer.resume(cut)) {
+        progress.advance(trainer.steps_done(), 0);
+        waited = cut.waited as usize;
+        if let Some((loss, parameters)) = cut.best {
+            report.loss_after = loss;
+            best = Some(Adapter { parameters, ..trainer.adapter().clone() });
         }
     }
+    while let Some(step) = trainer.step()? {
+        progress.advance(1, step.tokens);
+        if !step.ends_epoch {
+            continue;
+        }
+        if !held_out.is_empty() {
+            let now = loss(trainer.adapter())?;
+            if now < report.loss_after {
+                (report.loss_after, waited) = (now, 0);
+                best = Some(trainer.adapter().clone());
+            } else {
+                waited += 1;
+                if waited >= plan.patience {
+                    break;
+                }
+            }
+        }
+        fs::create_dir_all(state.training()).map_err(state::Error::io(&state.training()))?;
+        let mut cut = trainer.checkpoint();
+        cut.best = best.as_ref().map(|best| (report.loss_after, best.parameters.clone()));
+        cut.waited = waited as u64;
+        cut.save(&file)?;
+    }
+    report.steps = trainer.steps_done();
     drop(progress);
     if held_out.is_empty() {
         let now = loss(&adapter)?;

@@ -1,0 +1,133 @@
+//! Order, batches and resumption, on the built-in model.
+
+use homespun_core::lora::{LoraConfig, Targets};
+use homespun_kernels::{Kernels, Serial};
+
+use super::*;
+use crate::dialogue::{Message, Role};
+
+const CONFIG: LoraConfig =
+    LoraConfig { rank: 2, alpha: 4.0, dropout: 0.1, targets: Targets::ATTENTION };
+
+fn options(length: Length) -> Options {
+    Options {
+        lr: 1e-2,
+        batch: 2,
+        micro_batch: None,
+        length,
+        warmup: 1,
+        schedule: Schedule::Cosine,
+        weight_decay: 0.01,
+        clip: 1.0,
+        shuffle: true,
+        seed: 5,
+    }
+}
+
+fn dialogues() -> Vec<Dialogue> {
+    let tea = ["mint", "lime blossom", "green", "black", "jasmine"];
+    tea.iter()
+        .map(|tea| {
+            Dialogue::new(vec![
+                Message::new(Role::User, format!("Is {tea} tea good in the evening?")),
+                Message::new(Role::Assistant, format!("I would have a cup of {tea} tea.")),
+            ])
+        })
+        .collect()
+}
+
+/// Runs `work` with an engine over the built-in model and its examples.
+fn with_engine(work: impl FnOnce(&Engine, &[Example], Adapter)) {
+    let base = Base::builtin(None).unwrap();
+    let layers = base.layers().unwrap();
+    let engine = Engine::new(&base, &layers, Kernels::detect(), &Serial).unwrap();
+    let examples =
+        prepare(&base, &dialogues(), Loss::Response, 64, |line| panic!("{line}")).unwrap();
+    work(&engine, &examples, Adapter::fresh(CONFIG, base.config(), "builtin", 3));
+}
+
+#[test]
+fn a_resumed_run_ends_bit_identical_to_an_unbroken_one() {
+    with_engine(|engine, examples, start| {
+        let run = |adapter: &mut Adapter, cut_after: Option<usize>| {
+            let mut trainer =
+                Trainer::new(engine, adapter, examples, options(Length::Epochs(3))).unwrap();
+            let mut left = cut_after.unwrap_or(usize::MAX);
+            while left > 0 && trainer.step().unwrap().is_some() {
+                left -= 1;
+            }
+            trainer.checkpoint()
+        };
+        let mut whole = start.clone();
+        run(&mut whole, None);
+        // Three steps end in the middle of the second epoch: five dialogues, two a step.
+        let cut = run(&mut start.clone(), Some(3));
+        let mut resumed = start.clone();
+        let mut trainer =
+            Trainer::new(engine, &mut resumed, examples, options(Length::Epochs(3))).unwrap();
+        assert!(trainer.resume(&cut));
+        while trainer.step().unwrap().is_some() {}
+        let bits = |a: &Adapter| a.parameters.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&resumed), bits(&whole));
+        assert_ne!(bits(&whole), bits(&start), "the run taught nothing");
+    });
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused() {
+    with_engine(|engine, examples, start| {
+        let mut adapter = start.clone();
+        let cut = Trainer::new(engine, &mut adapter, examples, options(Length::Steps(2)))
+            .unwrap()
+            .checkpoint();
+        let other = Options { seed: 6, ..options(Length::Steps(2)) };
+        let mut trainer = Trainer::new(engine, &mut adapter, examples, other).unwrap();
+        assert!(!trainer.resume(&cut));
+        let fewer = &examples[1..];
+        let mut trainer =
+            Trainer::new(engine, &mut adapter, fewer, options(Length::Steps(2))).unwrap();
+        assert!(!trainer.resume(&cut));
+    });
+}
+
+#[test]
+fn every_epoch_sees_each_dialogue_once_in_an_order_of_its_own() {
+    with_engine(|engine, examples, mut adapter| {
+        let mut trainer =
+            Trainer::new(engine, &mut adapter, examples, options(Length::Epochs(2))).unwrap();
+        let n = examples.len();
+        let order: Vec<usize> = (0..2 * n).map(|place| trainer.example_at(place)).collect();
+        for epoch in order.chunks(n) {
+            let mut sorted = epoch.to_vec();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..n).collect::<Vec<_>>());
+        }
+        assert_ne!(order[..n], order[n..]);
+        assert_eq!(trainer.steps(), n, "two dialogues a step, two epochs");
+    });
+}
+
+#[test]
+fn micro_batches_cover_the_batch_in_order() {
+    with_engine(|engine, examples, mut adapter| {
+        for micro_batch in [None, Some(1), Some(2), Some(9)] {
+            let options = Options { micro_batch, ..options(Length::Epochs(1)) };
+            let trainer = Trainer::new(engine, &mut adapter, examples, options).unwrap();
+            let batch: Vec<usize> = (0..examples.len()).collect();
+            let ranges = trainer.micro_batches(&batch);
+            assert_eq!(ranges.iter().cloned().flatten().collect::<Vec<_>>(), batch);
+            assert!(ranges.iter().all(|r| r.len() <= micro_batch.unwrap_or(usize::MAX)));
+        }
+    });
+}
+
+#[test]
+fn a_dialogue_without_a_reply_is_left_out_and_said() {
+    let base = Base::builtin(None).unwrap();
+    let question = Dialogue::new(vec![Message::new(Role::User, "Tea?")]);
+    let mut said = Vec::new();
+    let say = |line: &str| said.push(line.to_owned());
+    let examples = prepare(&base, &[question], Loss::Response, 64, say).unwrap();
+    assert!(examples.is_empty());
+    assert_eq!(said, ["dialogue 1: ends with the user, so it has no target"]);
+}
