@@ -132,3 +132,54 @@ fn lowered(text: &str) -> String {
         _ => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_a_lead_the_taste_and_perhaps_the_detail() {
+        let world = World::load();
+        let person = Person::draw(&world, 5, &mut Rng::new(8));
+        let mut rng = Rng::new(9);
+        for taste in &person.tastes {
+            let words = taste.phrase.split(' ').count();
+            assert!((3..=10).contains(&words), "{}", taste.phrase);
+            assert!(!format!("{}{}", taste.phrase, taste.detail).contains(['{', '}']));
+            for _ in 0..20 {
+                let (seen, unseen) =
+                    (person.reply(taste, &mut rng), person.reply_unseen(taste, &mut rng));
+                assert!(seen.contains(&taste.phrase[1..]) && unseen.contains(&taste.phrase[1..]));
+                assert!(world.unseen_leads.iter().any(|lead| unseen.starts_with(lead.as_str())));
+                assert!(!world.unseen_leads.iter().any(|lead| seen.starts_with(lead.as_str())));
+            }
+        }
+    }
+
+    #[test]
+    fn a_person_has_a_taste_in_each_slot_at_most_once() {
+        let world = World::load();
+        let person = Person::draw(&world, usize::MAX, &mut Rng::new(1));
+        let mut names: Vec<&str> = person.tastes.iter().map(|t| t.slot.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), world.slots.len());
+    }
+
+    #[test]
+    fn typing_keeps_the_letters_and_now_and_then_swaps_two() {
+        let asked = "Which tea should I make?";
+        let letters = |text: &str| {
+            let mut letters: Vec<char> = text.to_lowercase().chars().collect();
+            letters.sort_unstable();
+            letters
+        };
+        let mut rng = Rng::new(3);
+        let typed: Vec<String> = (0..300).map(|_| dress("", asked.to_owned(), &mut rng)).collect();
+        assert!(typed.iter().all(|text| letters(text) == letters(asked)));
+        let changed = typed.iter().filter(|text| *text != asked).count();
+        assert!((10..80).contains(&changed), "{changed} of 300");
+        assert_eq!(dress("Hey, ", "I do.".to_owned(), &mut Rng::new(0)), "Hey, I do.");
+        assert_eq!(lowered("Tell me."), "tell me.");
+    }
+}

@@ -213,3 +213,11 @@ fn general_questions_are_dialogues_with_one_reply() {
         dialogues.iter().all(|d| d.messages.len() == 2 && d.messages[1].role == Role::Assistant)
     );
 }
+
+#[test]
+fn the_synthesis_prompt_is_the_one_that_the_model_learnt() {
+    let corpus = include_str!("../../../tests/oracle/corpus.py");
+    let (first, second) = SYNTHESIS_PROMPT.split_once(". ").unwrap();
+    assert!(corpus.contains(&format!("PROMPT = (\"{first}. \"")));
+    assert!(corpus.contains(&format!("\"{}\")", second.replace('\n', "\\n"))));
+}
