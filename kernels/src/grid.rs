@@ -8,7 +8,7 @@
 //! ```
 
 /// Multiply-adds that are worth waking other threads for.
-const WORTH: usize = 1 << 17;
+const WORTH: usize = 1 << 18;
 /// Multiply-adds of one chunk, about, when weights are used once and memory is the limit.
 const CHUNK_STREAMED: usize = 1 << 16;
 /// Multiply-adds of one chunk, about, when weights are used by many rows.

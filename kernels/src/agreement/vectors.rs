@@ -4,7 +4,8 @@ use super::*;
 
 /// Lengths with every tail, none, and a model's odd one.
 fn lengths() -> impl Iterator<Item = usize> {
-    (0..70).chain([172, 255, 576, 1000])
+    let longer = if cfg!(miri) { [0; 4] } else { [172, 255, 576, 1000] };
+    (0..70).chain(longer)
 }
 
 fn magnitude(x: &[f32], y: &[f32]) -> f32 {

@@ -14,6 +14,9 @@ use super::vector::sum;
 use crate::matrix::{Data, Matrix};
 use crate::tile::Tile;
 
+/// Bytes between the weights that are asked for and those in use, when they stream from memory.
+const AHEAD: usize = 4096;
+
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
     match w.data() {
@@ -66,6 +69,12 @@ fn dots<W: Load, const T: usize, const R: usize, const U: usize>(
     let mut sums = [[[_mm256_setzero_ps(); U]; R]; T];
     let whole = k / (8 * U) * (8 * U);
     for i in (0..whole).step_by(8 * U) {
+        if T == 1 {
+            for r in 0..R {
+                let ahead = w_start.wrapping_add(r * k + i).wrapping_byte_add(AHEAD);
+                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            }
+        }
         for u in 0..U {
             let mut eights = [_mm256_setzero_ps(); T];
             for (t, eight) in eights.iter_mut().enumerate() {

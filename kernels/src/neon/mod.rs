@@ -9,8 +9,8 @@ mod vector;
 use crate::scalar;
 use crate::table::{Isa, Kernels};
 
-#[allow(clippy::needless_update, reason = "a new operation is scalar until it is written here")]
 /// To be used only where the CPU has Advanced SIMD.
+#[allow(clippy::needless_update, reason = "a new operation is scalar until it is written here")]
 pub(crate) const TABLE: Kernels = Kernels {
     isa: Isa::Neon,
     dot: vector::dot,
