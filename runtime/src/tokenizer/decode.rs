@@ -5,7 +5,8 @@
 //!       from  shown             held back while it ends in an unfinished character
 //! ```
 
-use super::{Error, Tokenizer, guarded};
+use super::guard::guarded;
+use super::{Error, Tokenizer};
 
 /// After so many ids a character that is still unfinished is taken to be broken.
 const MAX_BROKEN: usize = 64;

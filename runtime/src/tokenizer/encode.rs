@@ -18,7 +18,8 @@ use tokenizers::{
     PostProcessorWrapper, PreTokenizedString, PreTokenizer, Token,
 };
 
-use super::{Error, Tokenizer, guarded};
+use super::guard::guarded;
+use super::{Error, Tokenizer};
 
 /// Token ids and where they stand in the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

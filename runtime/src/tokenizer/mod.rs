@@ -11,6 +11,7 @@ mod class;
 mod config;
 mod decode;
 mod encode;
+mod guard;
 mod matcher;
 
 pub use config::Special;
@@ -19,12 +20,11 @@ pub use encode::Encoded;
 pub(crate) use encode::touches;
 
 use core::fmt;
-use core::panic::AssertUnwindSafe;
 use std::fs::File;
 use std::io::{self, Read};
-use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use guard::guarded;
 use matcher::Matcher;
 use serde_json::Value;
 use tokenizers::{AddedToken, Model, PostProcessorWrapper};
@@ -132,18 +132,6 @@ fn object(path: &Path, bytes: Option<&[u8]>) -> Result<Value, Error> {
     }
 }
 
-/// Runs code of the tokenizers crate, which a hostile file can make panic.
-fn guarded<T>(f: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(panic) => Err(match panic.downcast_ref::<&str>() {
-            Some(text) => (*text).into(),
-            None => panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".into()),
-        }),
-    }
-}
-
 impl Tokenizer {
     /// Loads the tokenizer of a model's folder: `tokenizer.json`, and where they are there
     /// `tokenizer_config.json`, `special_tokens_map.json`, `config.json`, `generation_config.json`.
@@ -187,6 +175,9 @@ impl Tokenizer {
         if json.is_empty() {
             return Err(invalid("the file is empty".into()));
         }
+        // The crate itself panics on some files that are cut short.
+        serde_json::from_slice::<serde::de::IgnoredAny>(json)
+            .map_err(|e| invalid(format!("not a tokenizer: not JSON: {e}")))?;
         let special = Special::read(config).map_err(|problem| Error::Invalid {
             path: path.with_file_name("tokenizer_config.json"),
             problem,

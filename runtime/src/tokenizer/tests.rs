@@ -248,3 +248,42 @@ fn an_empty_or_invalid_tokenizer_is_an_error_that_names_the_file() {
         std::fs::remove_file(path).unwrap();
     }
 }
+
+#[test]
+fn a_damaged_tokenizer_is_refused_or_works_and_never_panics() {
+    let json = tiny_json();
+    let mut state = 11u64;
+    let mut random = |n: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % n
+    };
+    let (mut refused, mut read) = (0, 0);
+    for _ in 0..400 {
+        let mut bad = json.clone();
+        for _ in 0..=random(3) {
+            let at = random(bad.len());
+            match random(4) {
+                0 => bad[at] = b'0' + random(10) as u8,
+                1 => bad.truncate(at.max(1)),
+                2 => drop(bad.drain(at..(at + random(40)).min(bad.len()))),
+                _ => bad[at] = b"\"{}[]:,ex"[random(9)],
+            }
+            if bad.is_empty() {
+                bad.push(b'{');
+            }
+        }
+        match Tokenizer::from_bytes(&bad, Some(TINY_CONFIG)) {
+            Ok(t) => {
+                read += 1;
+                if let Ok(ids) = t.encode_text("hello é<|end|>", true) {
+                    assert!(t.decode(&ids).is_ok());
+                }
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(error.to_string().starts_with("tokenizer"), "{error}");
+            }
+        }
+    }
+    assert!(refused > 50 && read > 20, "{refused} refused, {read} read");
+}
