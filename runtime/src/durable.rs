@@ -60,13 +60,15 @@ type Before<'b> = &'b mut dyn FnMut(Step) -> io::Result<()>;
 /// Replaces the file `path` by `bytes`.
 ///
 /// # Errors
-/// If a step fails; up to the rename the old file is intact, after it the new one is whole.
+/// If `path` is there and no regular file (a folder, a device), or a step fails; up to the rename
+/// the old file is intact, after it the new one is whole.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_steps(path, bytes, &mut |_| Ok(()))
 }
 
 fn write_steps(path: &Path, bytes: &[u8], before: Before<'_>) -> Result<(), Error> {
     let run = Run { path };
+    run.refuse_what_is_no_file()?;
     let temporary = run.temporary()?;
     let renamed = run
         .file(&temporary, bytes, before)
@@ -203,6 +205,17 @@ impl Run<'_> {
             if !temporary.exists() {
                 return Ok(temporary);
             }
+        }
+    }
+
+    /// A rename would put a plain file in the place of `/dev/null`.
+    fn refuse_what_is_no_file(&self) -> Result<(), Error> {
+        match fs::metadata(self.path) {
+            Ok(there) if !there.is_file() => {
+                let reason = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+                Err(self.error(Step::Create, reason))
+            }
+            _ => Ok(()),
         }
     }
 

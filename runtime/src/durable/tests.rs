@@ -34,6 +34,19 @@ fn a_file_is_replaced_and_no_temporary_stays() {
     assert_eq!(names(folder.path()), ["state.json"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_replaced_by_one() {
+    let folder = tempfile::tempdir().expect("folder");
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("socket");
+    for path in [folder.path(), &socket] {
+        let error = write(path, b"new").expect_err("no regular file");
+        assert!(error.source.to_string().contains("no regular file"), "{error}");
+    }
+    assert_eq!(names(folder.path()), ["socket"]);
+}
+
 #[test]
 fn whichever_step_fails_the_file_is_the_old_or_the_new_one() {
     let mut steps = Vec::new();
