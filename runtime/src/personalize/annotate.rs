@@ -29,7 +29,7 @@ pub enum Reply {
     Now(Answer),
     /// Asked, and not answered yet.
     Later,
-    /// Asked before and still not answered: no new request.
+    /// No new request: asked before and still not answered, or nobody is there to ask.
     Waiting,
 }
 
@@ -61,11 +61,14 @@ impl Person<'_> {
         match self {
             Person::Replay(stream, first) => {
                 let at = question.arrival.checked_sub(*first);
-                let dialogue = at.and_then(|i| stream.get(usize::try_from(i).ok()?));
-                let preferred = dialogue.and_then(|d| d.preferred.clone());
+                // What an earlier stream preferred is not known any more.
+                let Some(dialogue) = at.and_then(|i| stream.get(usize::try_from(i).ok()?)) else {
+                    return Ok(Reply::Waiting);
+                };
+                let preferred = dialogue.preferred.clone();
                 Ok(Reply::Now(preferred.map_or(Answer::Accept, Answer::Preferred)))
             }
-            Person::Ask => ask_terminal(question).map(Reply::Now),
+            Person::Ask => Ok(ask_terminal(question)?.map_or(Reply::Waiting, Reply::Now)),
             Person::Queue(requests) => match requests.get(&question.arrival) {
                 Some(Request { answer: Some(answer), .. }) => Ok(Reply::Now(answer.clone())),
                 Some(_) => Ok(Reply::Waiting),
@@ -101,7 +104,8 @@ impl Person<'_> {
     }
 }
 
-fn ask_terminal(question: &Question) -> std::io::Result<Answer> {
+/// `None` at the end of input, which is nobody's consent.
+fn ask_terminal(question: &Question) -> std::io::Result<Option<Answer>> {
     let mut stderr = std::io::stderr().lock();
     writeln!(stderr)?;
     for message in &question.messages {
@@ -113,11 +117,10 @@ fn ask_terminal(question: &Question) -> std::io::Result<Answer> {
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line)?;
     Ok(match line.trim() {
-        // The end of input is nobody's consent.
-        "" if read == 0 => Answer::Skip,
-        "" => Answer::Accept,
-        "s" => Answer::Skip,
-        text => Answer::Preferred(text.into()),
+        "" if read == 0 => None,
+        "" => Some(Answer::Accept),
+        "s" => Some(Answer::Skip),
+        text => Some(Answer::Preferred(text.into())),
     })
 }
 
@@ -140,7 +143,8 @@ mod tests {
         assert_eq!(person.ask(&question(10)).unwrap(), Reply::Now(Answer::Accept));
         let mint = Answer::Preferred("Mint.".into());
         assert_eq!(person.ask(&question(11)).unwrap(), Reply::Now(mint));
-        assert_eq!(person.ask(&question(3)).unwrap(), Reply::Now(Answer::Accept));
+        assert_eq!(person.ask(&question(3)).unwrap(), Reply::Waiting, "of an earlier stream");
+        assert_eq!(person.ask(&question(12)).unwrap(), Reply::Waiting, "beyond its end");
     }
 
     #[test]

@@ -27,6 +27,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a message was too long for a bin; the buffer is as it was.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Samples { source: samples::Error::TooLong { .. }, .. })
+    }
+}
+
 /// A buffered dialogue, owned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {

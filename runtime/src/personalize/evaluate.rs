@@ -21,6 +21,12 @@ pub struct Evaluation {
     pub dialogues: usize,
 }
 
+/// ROUGE-1 F1 of `candidate` against `reference`, in time words x log words.
+pub fn rouge1(reference: &str, candidate: &str) -> f64 {
+    let words = rouge::words(reference).count() + rouge::words(candidate).count();
+    rouge::rouge1_in(reference, candidate, &mut vec![""; words]).f1
+}
+
 /// Evaluates `dialogues`, and gives the replies with the figures; dialogue `i` draws with the seed `sampling.seed + i`.
 ///
 /// # Errors
@@ -36,14 +42,15 @@ pub fn evaluate(
     let mut rouge1 = 0.0;
     let mut replies = Vec::new();
     let mut session = engine.session(adapter);
-    let targets: Vec<&Dialogue> = dialogues.iter().filter(|d| !d.ends_with_user()).collect();
+    let targets: Vec<&Dialogue> =
+        dialogues.iter().filter(|d| d.target_response().is_some()).collect();
     if targets.is_empty() {
         return Err(Error::NothingToEvaluate);
     }
     for (i, dialogue) in targets.iter().enumerate() {
         let sampling = Sampling { seed: sampling.seed.wrapping_add(i as u64), ..*sampling };
         let (reply, tokens) = session.reply(dialogue.question(), &sampling, max_length)?;
-        rouge1 += rouge::rouge1(dialogue.target_response().unwrap_or_default(), &reply).f1;
+        rouge1 += self::rouge1(dialogue.target_response().unwrap_or_default(), &reply);
         progress.advance(1, tokens);
         replies.push(reply);
     }

@@ -29,7 +29,7 @@ use buffer::Buffer;
 use presets::{Plan, Trigger};
 use score::{Features, Scorer};
 
-/// Dialogues after which `state.json` is written.
+/// Dialogues after which `state.json` is written where none of them was stored.
 const SAVE_EVERY: u64 = 64;
 
 /// Why a round or a stream ended early.
@@ -130,15 +130,26 @@ pub fn run(
     let Stream { dialogues, features } = stream;
     let place = place(state, dialogues);
     let mut buffer = Buffer::open(state, engine.model().config.dim)?;
-    // A cut between a put and the next save leaves dialogues in the buffer that the record has not
-    // counted: they are not offered again.
+    // A cut between a put and its save leaves one dialogue in the buffer that the record has not
+    // counted, nor those dropped before it: they are not offered again.
     let buffered = buffer.next_arrival().saturating_sub(place.first);
     let next = place.next.max(usize::try_from(buffered).unwrap_or(usize::MAX)).min(dialogues.len());
+    if next > place.next {
+        state.record.accepted += 1;
+        state.record.dropped += (next - place.next - 1) as u64;
+    }
     let mut scorer = Scorer::new(engine, selection.lexicons.lexicons(), selection.scoring);
     let mut progress = Progress::new("observe", dialogues.len());
     progress.advance(next, 0);
     let mut seen = Seen::of(&dialogues[..next]);
     count(state, place, next);
+    state.record.stream_hash = seen.hex();
+    if state.record.in_round {
+        let report = round::round(engine, state, &mut buffer, person, plan)?;
+        on_round(state, &report);
+    }
+    // Those of the buffer that a round has asked for and that have no answer yet.
+    let mut asked = 0;
     for (at, dialogue) in dialogues.iter().enumerate().skip(next) {
         let own;
         let features = match features {
@@ -149,12 +160,18 @@ pub fn run(
             }
         };
         let arrival = place.first + at as u64;
-        let (verdict, lost) =
-            buffer.observe(selection.policy, state.record.seed, arrival, dialogue, features)?;
-        match verdict {
-            Verdict::Store(_) | Verdict::Replace(_) => state.record.accepted += 1,
-            Verdict::Drop => state.record.dropped += 1,
-        }
+        let seed = state.record.seed;
+        let observed = buffer.observe(selection.policy, seed, arrival, dialogue, features);
+        let (verdict, lost) = match observed {
+            Err(error) if error.is_too_long() => {
+                progress.say(&format!("dialogue {}: {error}; left out", at + 1));
+                (Verdict::Drop, 0)
+            }
+            observed => observed?,
+        };
+        let stored = verdict != Verdict::Drop;
+        state.record.accepted += u64::from(stored);
+        state.record.dropped += u64::from(!stored);
         if lost > 0 {
             progress.say(&format!(
                 "dialogue {}: its oldest {lost} messages did not fit a bin and were left out",
@@ -166,13 +183,17 @@ pub fn run(
         count(state, place, at + 1);
         let due = match plan.trigger {
             Trigger::Dialogues(n) => state.record.seen - state.record.seen_at_round >= n,
-            Trigger::Unannotated(n) => buffer.unannotated() >= n,
+            Trigger::Unannotated(n) => {
+                asked = asked.min(buffer.unannotated());
+                buffer.unannotated() >= asked.saturating_add(n)
+            }
         };
         if due {
             state.record.stream_hash = seen.hex();
             let report = round::round(engine, state, &mut buffer, person, plan)?;
             on_round(state, &report);
-        } else if state.record.seen.is_multiple_of(SAVE_EVERY) {
+            asked = buffer.unannotated();
+        } else if stored || state.record.seen.is_multiple_of(SAVE_EVERY) {
             state.record.stream_hash = seen.hex();
             state.save()?;
         }
@@ -183,7 +204,9 @@ pub fn run(
     let rest = match plan.trigger {
         Trigger::Dialogues(_) => state.record.seen > state.record.seen_at_round,
         // Answers that came into the queue since the last round are worth one, too.
-        Trigger::Unannotated(n) => buffer.unannotated() >= n || matches!(person, Person::Queue(_)),
+        Trigger::Unannotated(n) => {
+            buffer.unannotated() >= asked.saturating_add(n) || matches!(person, Person::Queue(_))
+        }
     };
     if rest {
         let report = round::round(engine, state, &mut buffer, person, plan)?;

@@ -16,13 +16,14 @@ use homespun_core::rng::hash;
 use super::Error;
 use super::annotate::{Person, Reply};
 use super::buffer::{Buffer, Held};
-use super::presets::Plan;
+use super::presets::{Plan, Trigger};
 use super::synthesise::{Rejected, Variant, synthesise};
 use crate::adapter::Adapter;
 use crate::dialogue::{Dialogue, Role};
 use crate::durable;
 use crate::engine::Engine;
 use crate::progress::Progress;
+use crate::state::queue::Answer;
 use crate::state::{self, State};
 use crate::tune::{self, Checkpoint, Example, Options, Trainer};
 
@@ -50,7 +51,7 @@ pub struct Report {
     pub installed: bool,
 }
 
-/// Runs a round over what is in the buffer now.
+/// Runs a round over what is in the buffer now. One that was cut, before, starts again.
 ///
 /// # Errors
 /// If the model, the buffer or a file of the state fails; the current adapter is then still there.
@@ -62,7 +63,9 @@ pub fn round(
     plan: &Plan,
 ) -> Result<Report, Error> {
     let mut report = Report::default();
-    ask(state, buffer, person, &mut report)?;
+    let cut = core::mem::replace(&mut state.record.in_round, true);
+    state.save()?;
+    let answers = ask(state, buffer, person, &mut report)?;
     let held: Vec<Held> = buffer
         .read_all(|error| eprintln!("{error}"))
         .into_iter()
@@ -70,8 +73,12 @@ pub fn round(
         .collect();
     report.learned_from = held.len();
     state.record.seen_at_round = state.record.seen;
-    if held.is_empty() {
-        eprintln!("round: no annotations, so nothing to learn from");
+    // By the number of dialogues, a round goes on learning from what it has.
+    let nothing_new = answers == 0 && !cut && matches!(plan.trigger, Trigger::Unannotated(_));
+    if held.is_empty() || nothing_new {
+        let new = if held.is_empty() { "" } else { "new " };
+        eprintln!("round: no {new}annotations, so nothing to learn from");
+        state.record.in_round = false;
         state.save()?;
         return Ok(report);
     }
@@ -81,6 +88,12 @@ pub fn round(
     };
     let variants = write_variants(engine, state, current.as_ref(), &held, plan, &mut report)?;
     let (train, held_out) = prepare(engine, state, &held, &variants, plan)?;
+    if train.is_empty() {
+        eprintln!("round: no annotated dialogue has a token to learn, so nothing to learn from");
+        state.record.in_round = false;
+        state.save()?;
+        return Ok(report);
+    }
     let start = current.unwrap_or_else(|| {
         let base = engine.base();
         Adapter::fresh(plan.lora, base.config(), base.name(), hash(&[state.record.seed, 1]))
@@ -99,6 +112,7 @@ pub fn round(
         report.installed = true;
     }
     state.record.rounds += 1;
+    state.record.in_round = false;
     state.save()?;
     if state.training().exists() {
         fs::remove_dir_all(state.training()).map_err(state::Error::io(&state.training()))?;
@@ -107,23 +121,32 @@ pub fn round(
 }
 
 /// Asks for every annotation that is missing; each answer is in the buffer before the next is asked.
+/// Gives the number of answers.
 fn ask(
     state: &mut State,
     buffer: &mut Buffer,
     person: &mut Person,
     report: &mut Report,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     use crate::samples::Flags;
+    let mut answers = 0;
     let all = buffer.read_all(|error| eprintln!("{error}"));
     for held in &all {
         let done = held.is_annotated() || held.flags.contains(Flags::SKIPPED);
-        if done || held.dialogue.ends_with_user() {
+        if done || held.dialogue.response().is_none() {
             continue;
         }
         let waited = matches!(person, Person::Queue(_));
         match person.ask(&held.question()).map_err(crate::engine::Error::Output)? {
             Reply::Now(answer) => {
-                buffer.annotate(held, &answer)?;
+                match buffer.annotate(held, &answer) {
+                    Err(error) if error.is_too_long() => {
+                        eprintln!("bin {}: {error}; the answer is not learned", held.bin);
+                        buffer.annotate(held, &Answer::Skip)?;
+                    }
+                    annotated => annotated?,
+                }
+                answers += 1;
                 // A queued request was counted when it was written.
                 report.asked += u64::from(!waited);
             }
@@ -134,7 +157,8 @@ fn ask(
     state.record.annotations += report.asked;
     let living: HashSet<u64> = all.iter().map(|held| held.arrival).collect();
     person.save(&state.queue(), |arrival| living.contains(&arrival))?;
-    Ok(state.save()?)
+    state.save()?;
+    Ok(answers)
 }
 
 /// The variants of all living samples; new ones are synthesised for samples that were never tried.

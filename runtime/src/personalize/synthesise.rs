@@ -5,9 +5,10 @@
 //! question ─ prompt ─> model ─ "[ ... ]" ─> brackets? ─> ROUGE-1 in 0.3..=0.95? ─> new question
 //! ```
 
-use homespun_core::{rouge, sampler};
+use homespun_core::sampler;
 use serde::{Deserialize, Serialize};
 
+use super::evaluate::rouge1;
 use crate::builtin::SYNTHESIS_PROMPT;
 use crate::dialogue::{Message, Role};
 use crate::engine::{Error, Sampling, Session};
@@ -81,7 +82,7 @@ fn bracketed(reply: &str) -> Option<&str> {
 /// The reason for rejecting it.
 pub fn gate<'r>(original: &str, reply: &'r str) -> Result<(&'r str, f64), Rejection> {
     let question = bracketed(reply).ok_or(Rejection::NoBrackets)?;
-    let score = rouge::rouge1(original, question).f1;
+    let score = rouge1(original, question);
     match score {
         s if s < LEAST => Err(Rejection::TooFar),
         s if s > MOST => Err(Rejection::TooNear),

@@ -108,6 +108,9 @@ pub struct Record {
     pub rounds: u64,
     /// `seen` at the end of the last round.
     pub seen_at_round: u64,
+    /// Whether a round has begun and not ended: the next run begins with it.
+    #[serde(default)]
+    pub in_round: bool,
     /// Current adapter generation; 0 is the base.
     pub generation: u64,
     /// Synthesised questions kept.
@@ -136,6 +139,7 @@ impl Record {
             annotations: 0,
             rounds: 0,
             seen_at_round: 0,
+            in_round: false,
             generation: 0,
             synth_kept: 0,
             synth_rejected: 0,
