@@ -118,6 +118,11 @@ impl<'m> Engine<'m> {
         self.model.config.max_context.min(MAX_CONTEXT)
     }
 
+    /// Tokens that a prompt may take so that `reply` tokens, or half a context, are left.
+    pub fn room(&self, reply: usize) -> usize {
+        self.context() - reply.min(self.context() / 2)
+    }
+
     /// A session with `adapter`, its cache empty.
     pub fn session<'s>(&self, adapter: Option<&'s Adapter>) -> Session<'s>
     where

@@ -65,7 +65,7 @@ pub fn prepare(
     let mut examples = Vec::with_capacity(dialogues.len());
     for (i, dialogue) in dialogues.iter().enumerate() {
         let Some(messages) = dialogue.target_messages() else {
-            say(&format!("dialogue {}: ends with the user, so it has no target", i + 1));
+            say(&format!("dialogue {}: does not end with a reply, so it has no target", i + 1));
             continue;
         };
         let limit = max_length.min(base.config().max_context);
@@ -177,8 +177,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
         }
         let batch = options.batch.clamp(1, examples.len());
         let end = match options.length {
-            Length::Epochs(epochs) => epochs * examples.len(),
-            Length::Steps(steps) => steps * batch,
+            Length::Epochs(epochs) => epochs.saturating_mul(examples.len()),
+            Length::Steps(steps) => steps.saturating_mul(batch),
         };
         let parameters = adapter.parameters.len();
         let key = checkpoint::key(&options, examples, adapter);
@@ -256,7 +256,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
             return Ok(None);
         }
         let start = Instant::now();
-        let range = self.at..(self.at + self.batch).min(self.end);
+        let range = self.at..self.at.saturating_add(self.batch).min(self.end);
         let batch: Vec<usize> = range.clone().map(|place| self.example_at(place)).collect();
         let targets: usize = batch.iter().map(|&i| self.examples[i].target_tokens()).sum();
         let tokens = batch.iter().map(|&i| self.examples[i].tokens.len()).sum();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Outcome;
+use super::options::say;
 use crate::adapter;
 use crate::state::State;
 
@@ -37,7 +38,7 @@ pub(crate) fn run(args: Args) -> Outcome {
                 return Err(format!("{}: no round has made an adapter yet", root.display()).into());
             };
             adapter::copy(&from, &out)?;
-            println!("{}", out.display());
+            say(out.display())?;
         }
     }
     Ok(())

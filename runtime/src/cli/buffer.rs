@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::print_json;
+use super::options::{print_json, say};
 use crate::durable;
 use crate::personalize::annotate::{Person, Reply};
 use crate::personalize::buffer::{Buffer, Held};
@@ -69,7 +69,7 @@ fn status(held: &Held) -> &'static str {
 
 fn list(buffer: &mut Buffer, as_json: bool) -> Outcome {
     if !as_json {
-        println!("  bin  arrival  entropy  domain-score  dissimilarity  annotation  question");
+        say("  bin  arrival  entropy  domain-score  dissimilarity  annotation  question")?;
     }
     for held in buffer.read_all(|error| eprintln!("{error}")) {
         let Some((_, header)) = buffer.entries().find(|(bin, _)| *bin == held.bin) else {
@@ -88,11 +88,11 @@ fn list(buffer: &mut Buffer, as_json: bool) -> Outcome {
                 "tokens": scores.tokens,
                 "annotation": status(&held),
                 "question": question,
-            }));
+            }))?;
         } else {
             let line: String =
                 question.chars().map(|c| if c == '\n' { ' ' } else { c }).take(60).collect();
-            println!(
+            say(format_args!(
                 "{:>5} {:>8} {:>8.4} {:>13.4} {:>14.4}  {:<10}  {line}",
                 held.bin,
                 held.arrival,
@@ -100,7 +100,7 @@ fn list(buffer: &mut Buffer, as_json: bool) -> Outcome {
                 scores.domain_score,
                 scores.dissimilarity,
                 status(&held),
-            );
+            ))?;
         }
     }
     Ok(())
@@ -111,16 +111,16 @@ fn show(buffer: &mut Buffer, bin: usize) -> Outcome {
         return Err(format!("bin {bin}: the buffer has {} bins", buffer.bins()).into());
     }
     let held = buffer.read(bin)?;
-    println!("arrival     {}", held.arrival);
-    println!("annotation  {}", status(&held));
+    say(format_args!("arrival     {}", held.arrival))?;
+    say(format_args!("annotation  {}", status(&held)))?;
     if held.lost_turns > 0 {
-        println!("left out    its oldest {} messages", held.lost_turns);
+        say(format_args!("left out    its oldest {} messages", held.lost_turns))?;
     }
     for message in &held.dialogue.messages {
-        println!("{:<11} {}", message.role.as_str(), message.content);
+        say(format_args!("{:<11} {}", message.role.as_str(), message.content))?;
     }
     if let Some(preferred) = &held.dialogue.preferred {
-        println!("preferred   {preferred}");
+        say(format_args!("preferred   {preferred}"))?;
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ fn show(buffer: &mut Buffer, bin: usize) -> Outcome {
 fn annotate(state: &mut State, buffer: &mut Buffer) -> Outcome {
     let mut asked = 0;
     for held in buffer.read_all(|error| eprintln!("{error}")) {
-        if status(&held) != "waiting" || held.dialogue.ends_with_user() {
+        if status(&held) != "waiting" || held.dialogue.response().is_none() {
             continue;
         }
         let Reply::Now(answer) = Person::Ask.ask(&held.question())? else { continue };
@@ -137,7 +137,7 @@ fn annotate(state: &mut State, buffer: &mut Buffer) -> Outcome {
         state.record.annotations += 1;
         state.save()?;
     }
-    println!("{asked} requests; the next round learns from the answers");
+    say(format_args!("{asked} requests; the next round learns from the answers"))?;
     Ok(())
 }
 

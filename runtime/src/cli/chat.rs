@@ -52,8 +52,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             }
             text => messages.push(Message::new(Role::User, text)),
         }
-        let room = engine.context() - sampling.max_tokens.min(engine.context() / 2);
-        let ids = base.prompt(&messages, room)?;
+        let ids = base.prompt(&messages, engine.room(sampling.max_tokens))?;
         let mut stdout = std::io::stdout().lock();
         let mut stream = base.tokenizer().stream();
         let mut reply = String::new();

@@ -3,13 +3,12 @@
 use std::time::Instant;
 
 use homespun_core::lora::{LoraConfig, Targets};
-use homespun_core::rouge;
 use homespun_core::select::policy::{QUALITY, RANDOM};
 use homespun_core::select::{Policy, Scoring};
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{Machine, print_json};
+use super::options::{Machine, print_json, say};
 use super::personalize::current;
 use crate::adapter::Adapter;
 use crate::builtin;
@@ -19,7 +18,7 @@ use crate::engine::{Base, Engine, Sampling};
 use crate::lexicon::Table;
 use crate::memory::Watch;
 use crate::personalize::annotate::Person;
-use crate::personalize::evaluate::{Evaluation, evaluate};
+use crate::personalize::evaluate::{Evaluation, evaluate, rouge1};
 use crate::personalize::presets::{PAPER, Plan, Trigger};
 use crate::personalize::score::{Features, Scorer};
 use crate::personalize::{self, Selection, Stream};
@@ -81,8 +80,11 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         arms.run(&QUALITY, &shuffled(&user.dialogues, args.stream_seed), args.stream_seed)?;
     let peak = watch.peak();
 
-    println!();
-    println!("{:<34} {:>8} {:>8} {:>12}", "unseen questions", "ROUGE-1", "loss", "annotations");
+    say("")?;
+    say(format_args!(
+        "{:<34} {:>8} {:>8} {:>12}",
+        "unseen questions", "ROUGE-1", "loss", "annotations"
+    ))?;
     for (name, arm) in [
         ("the base, untuned", &before),
         ("tuned, random selection", &random),
@@ -90,22 +92,25 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         ("control: annotations shuffled", &shuffled),
     ] {
         let e = arm.evaluation;
-        println!("{name:<34} {:>8.3} {:>8.3} {:>12}", e.rouge1, e.loss, arm.annotations);
+        say(format_args!("{name:<34} {:>8.3} {:>8.3} {:>12}", e.rouge1, e.loss, arm.annotations))?;
     }
     for i in spread(&ours, &before, &user.held_out) {
         let dialogue = &user.held_out[i];
-        println!();
-        println!("user    {}", dialogue.question().last().map_or("", |m| m.content.as_str()));
-        println!("before  {}", before.replies[i]);
-        println!("after   {}", ours.replies[i]);
-        println!("wanted  {}", dialogue.target_response().unwrap_or_default());
+        say("")?;
+        say(format_args!(
+            "user    {}",
+            dialogue.question().last().map_or("", |m| m.content.as_str())
+        ))?;
+        say(format_args!("before  {}", before.replies[i]))?;
+        say(format_args!("after   {}", ours.replies[i]))?;
+        say(format_args!("wanted  {}", dialogue.target_response().unwrap_or_default()))?;
     }
     let seconds = start.elapsed().as_secs_f64();
-    println!();
-    println!(
+    say("")?;
+    say(format_args!(
         "{seconds:.1} s, {:.0} MiB of anonymous memory at most",
         peak.anonymous_bytes as f64 / 1_048_576.0
-    );
+    ))?;
     if args.json {
         print_json(&json!({
             "rouge1_before": before.evaluation.rouge1,
@@ -123,7 +128,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             "seconds": seconds,
             "peak_anonymous_bytes": peak.anonymous_bytes,
             "peak_rss_bytes": peak.rss_bytes,
-        }));
+        }))?;
     }
     Ok(())
 }
@@ -232,7 +237,7 @@ fn shuffled(dialogues: &[Dialogue], seed: u64) -> Vec<Dialogue> {
 fn spread(after: &Arm, before: &Arm, held_out: &[Dialogue]) -> Vec<usize> {
     let gain = |i: usize| {
         let wanted = held_out[i].target_response().unwrap_or_default();
-        rouge::rouge1(wanted, &after.replies[i]).f1 - rouge::rouge1(wanted, &before.replies[i]).f1
+        rouge1(wanted, &after.replies[i]) - rouge1(wanted, &before.replies[i])
     };
     let mut order: Vec<usize> = (0..after.replies.len()).collect();
     order.sort_by(|&a, &b| gain(b).total_cmp(&gain(a)).then(a.cmp(&b)));

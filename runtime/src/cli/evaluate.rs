@@ -6,7 +6,7 @@ use homespun_core::sampler;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs, print_json};
+use super::options::{AdapterArgs, Machine, ModelArgs, print_json, say};
 use crate::engine::{Engine, Sampling};
 use crate::personalize::evaluate;
 use crate::progress::Progress;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
     let adapter = args.adapter.load(base.config())?;
-    let dialogues = super::read_dialogues(&args.data, args.strict)?;
+    let dialogues = super::read_held_out(&args.data, args.strict)?;
     let draw = sampler::Sampling { temperature: args.temperature, ..Default::default() };
     let sampling = Sampling { max_tokens: args.max_tokens, draw, seed: args.seed };
     let mut progress = Progress::new("evaluate", dialogues.len());
@@ -69,12 +69,12 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             "loss": result.loss,
             "perplexity": result.loss.exp(),
             "dialogues": result.dialogues,
-        }));
+        }))?;
     } else {
-        println!("dialogues   {}", result.dialogues);
-        println!("ROUGE-1     {:.4}", result.rouge1);
-        println!("loss        {:.4}", result.loss);
-        println!("perplexity  {:.3}", result.loss.exp());
+        say(format_args!("dialogues   {}", result.dialogues))?;
+        say(format_args!("ROUGE-1     {:.4}", result.rouge1))?;
+        say(format_args!("loss        {:.4}", result.loss))?;
+        say(format_args!("perplexity  {:.3}", result.loss.exp()))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use clap::ArgGroup;
 use super::Outcome;
 use super::options::{AdapterArgs, Machine, ModelArgs, SamplingArgs};
 use crate::dialogue::{self, Message, Role};
-use crate::engine::Engine;
+use crate::engine::{Base, Engine, Error};
 
 /// Write a reply to a prompt or to a dialogue
 #[derive(clap::Args)]
@@ -41,27 +41,35 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
     let adapter = args.adapter.load(base.config())?;
-    let ids = match (&args.prompt, &args.messages) {
-        (Some(prompt), _) if args.raw => base.tokenizer().encode(prompt, true)?,
-        (Some(prompt), _) => {
-            base.prompt(&[Message::new(Role::User, prompt.as_str())], engine.context())?
-        }
-        (None, Some(path)) => {
-            base.prompt(&dialogue::read_messages(path)?.messages, engine.context())?
-        }
+    let messages = match (&args.prompt, &args.messages) {
+        (Some(prompt), _) => vec![Message::new(Role::User, prompt.as_str())],
+        (None, Some(path)) => dialogue::read_messages(path)?.messages,
         (None, None) => return Err("--prompt or --messages: one is needed".into()),
     };
+    let (ids, mut opening) = match &args.prompt {
+        Some(prompt) if args.raw => (base.tokenizer().encode(prompt, true)?, prompt.as_str()),
+        _ => (prompt(&base, &messages, engine.room(sampling.max_tokens))?, ""),
+    };
     let mut stdout = std::io::stdout().lock();
-    if args.raw {
-        write!(stdout, "{}", args.prompt.as_deref().unwrap_or_default())?;
-    }
     let mut stream = base.tokenizer().stream();
     let mut session = engine.session(adapter.as_ref());
     session.generate(&ids, &sampling, &mut |token| {
-        write!(stdout, "{}", stream.push(token)?)?;
+        write!(stdout, "{}{}", core::mem::take(&mut opening), stream.push(token)?)?;
         stdout.flush()?;
         Ok(true)
     })?;
-    writeln!(stdout, "{}", stream.finish()?)?;
+    writeln!(stdout, "{opening}{}", stream.finish()?).map_err(Error::Output)?;
     Ok(())
+}
+
+/// The prompt for a reply to `messages` in at most `room` tokens; what had to go is told.
+fn prompt(base: &Base, messages: &[Message], room: usize) -> Result<Vec<u32>, Error> {
+    let rendered = base.rendered(messages, true, room)?;
+    if rendered.dropped > 0 || rendered.cut > 0 {
+        eprintln!(
+            "the oldest {} messages and {} tokens were left out to fit {room} tokens",
+            rendered.dropped, rendered.cut
+        );
+    }
+    Ok(rendered.ids)
 }

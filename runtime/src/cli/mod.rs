@@ -74,6 +74,15 @@ impl Cli {
     }
 }
 
+/// Reads dialogues to evaluate on: at least one has a reply to compare with.
+fn read_held_out(path: &Path, strict: bool) -> Result<Vec<Dialogue>, Box<dyn core::error::Error>> {
+    let dialogues = read_dialogues(path, strict)?;
+    if dialogues.iter().all(|dialogue| dialogue.target_response().is_none()) {
+        return Err(format!("{}: no dialogue has a reply to compare with", path.display()).into());
+    }
+    Ok(dialogues)
+}
+
 /// Reads dialogues; the lines that were skipped are told on stderr.
 fn read_dialogues(path: &Path, strict: bool) -> Result<Vec<Dialogue>, dialogue::Error> {
     let (dialogues, skipped) = dialogue::read_jsonl(path, strict)?;

@@ -1,5 +1,7 @@
 //! Options that several subcommands share.
 
+use core::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,6 +15,9 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::engine::{Base, Sampling};
 use crate::lexicon::Table;
 use crate::pool::Threads;
+
+/// More threads than any CPU has, and fewer than make a system refuse them.
+const MAX_THREADS: usize = 1024;
 
 /// Which part of the machine computes.
 #[derive(Args)]
@@ -41,8 +46,8 @@ impl Machine {
     /// A pool of as many threads as `--threads` says.
     pub(crate) fn pool(&self) -> Result<Threads, String> {
         let threads = match self.threads {
-            Some(0) => return Err("--threads: must be at least 1".into()),
-            Some(n) => n,
+            Some(n) if (1..=MAX_THREADS).contains(&n) => n,
+            Some(_) => return Err(format!("--threads: must be between 1 and {MAX_THREADS}")),
             None => std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
         };
         Threads::new(threads).map_err(|error| format!("--threads: {error}"))
@@ -114,9 +119,14 @@ impl SamplingArgs {
     }
 }
 
+/// Prints a line on stdout. Unlike `println!`, which panics, it tells of a full disk or a closed pipe.
+pub(crate) fn say(line: impl Display) -> Result<(), String> {
+    writeln!(std::io::stdout().lock(), "{line}").map_err(|error| format!("stdout: {error}"))
+}
+
 /// Prints one JSON object as the last line of stdout.
-pub(crate) fn print_json(value: &serde_json::Value) {
-    println!("{value}");
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), String> {
+    say(value)
 }
 
 /// Which adapter.

@@ -7,7 +7,7 @@ use homespun_core::select::Policy;
 use homespun_core::select::policy;
 use serde_json::json;
 
-use super::options::{LexiconArgs, Machine, ModelArgs, print_json};
+use super::options::{LexiconArgs, Machine, ModelArgs, print_json, say};
 use super::{Outcome, score};
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
@@ -106,7 +106,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let book = args.lexicons.open()?;
     let stream = super::read_dialogues(&args.stream, args.strict)?;
     let held_out = match &args.held_out {
-        Some(path) => Some(super::read_dialogues(path, args.strict)?),
+        Some(path) => Some(super::read_held_out(path, args.strict)?),
         None => None,
     };
     let fresh = Record::new(base.hashes(), args.bins.unwrap_or(128), policy.name, args.seed);
@@ -133,10 +133,10 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         state.save()?;
     }
     let mut person = match args.annotate.as_str() {
-        "replay" => Person::Replay(&stream, personalize::place(&state, &stream).first),
-        "ask" => Person::Ask,
         "queue" => Person::queue(&state.queue())?,
-        other => return Err(format!("--annotate: {other:?} is not replay, ask or queue").into()),
+        "ask" => Person::Ask,
+        // What else it might be, `plan` has refused.
+        _ => Person::Replay(&stream, personalize::place(&state, &stream).first),
     };
     personalize::run(
         engine,
@@ -165,10 +165,10 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         "peak_rss_bytes": peak.rss_bytes,
     });
     if args.json {
-        print_json(&result);
+        print_json(&result)?;
     } else if let Some(fields) = result.as_object() {
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-            println!("{name:<21} {value}");
+            say(format_args!("{name:<21} {value}"))?;
         }
     }
     Ok(())
@@ -213,6 +213,9 @@ impl Args {
         let check = |ok: bool, flag: &str, what: &str| {
             if ok { Ok(()) } else { Err(format!("--{flag}: must be {what}")) }
         };
+        if !["replay", "ask", "queue"].contains(&self.annotate.as_str()) {
+            return Err(format!("--annotate: {:?} is not replay, ask or queue", self.annotate));
+        }
         check(self.bins != Some(0), "bins", "at least 1")?;
         check(self.bins.is_none_or(|n| n < 65_535), "bins", "below 65535")?;
         check(self.round != Some(0), "round", "at least 1")?;

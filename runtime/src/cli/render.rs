@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{ModelArgs, print_json};
+use super::options::{ModelArgs, print_json, say};
 use crate::dialogue;
 
 /// Show a dialogue's text under the chat template, its token ids and its loss mask
@@ -36,13 +36,13 @@ pub(crate) fn run(args: Args) -> Outcome {
     let mask = rendered.targets(loss);
     if args.json {
         let mask: Vec<u8> = mask.iter().map(|&target| u8::from(target)).collect();
-        print_json(&json!({ "text": rendered.text, "ids": rendered.ids, "mask": mask }));
+        print_json(&json!({ "text": rendered.text, "ids": rendered.ids, "mask": mask }))?;
         return Ok(());
     }
-    println!("{}", rendered.text);
+    say(&rendered.text)?;
     for (id, target) in rendered.ids.iter().zip(&mask) {
         let piece = base.tokenizer().token(*id).unwrap_or_default();
-        println!("{id:>7} {} {piece:?}", if *target { "target" } else { "      " });
+        say(format_args!("{id:>7} {} {piece:?}", if *target { "target" } else { "      " }))?;
     }
     Ok(())
 }

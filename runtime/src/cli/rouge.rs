@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use homespun_core::rouge;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Outcome;
 use super::options::print_json;
+use crate::personalize::evaluate::rouge1;
 
 /// ROUGE-1 F1 of each pair of texts, as Google's rouge_score computes it without stemming
 #[derive(clap::Args)]
@@ -27,12 +27,17 @@ struct Pair {
 
 pub(crate) fn run(args: Args) -> Outcome {
     let path = args.pairs.display();
-    let text = fs::read_to_string(&args.pairs).map_err(|error| format!("{path}: {error}"))?;
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let pair: Pair = serde_json::from_str(line)
-            .map_err(|error| format!("{path}: line {}: {error}", i + 1))?;
-        let score = rouge::rouge1(&pair.reference, &pair.candidate);
-        print_json(&json!({ "rouge1": score.f1 }));
+    let bytes = fs::read(&args.pairs).map_err(|error| format!("{path}: {error}"))?;
+    let lines = bytes.split(|&byte| byte == b'\n').enumerate();
+    // All are read before the first is answered.
+    let pairs = lines
+        .filter(|(_, line)| !line.trim_ascii().is_empty())
+        .map(|(i, line)| {
+            serde_json::from_slice(line).map_err(|error| format!("{path}: line {}: {error}", i + 1))
+        })
+        .collect::<Result<Vec<Pair>, _>>()?;
+    for pair in pairs {
+        print_json(&json!({ "rouge1": rouge1(&pair.reference, &pair.candidate) }))?;
     }
     Ok(())
 }

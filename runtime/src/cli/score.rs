@@ -7,7 +7,7 @@ use homespun_core::select::entropy::Entropy;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{LexiconArgs, Machine, ModelArgs, print_json};
+use super::options::{LexiconArgs, Machine, ModelArgs, print_json, say};
 use crate::engine::Engine;
 use crate::personalize::buffer::Buffer;
 use crate::personalize::score::{Earlier, Scorer};
@@ -61,7 +61,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let names = book.lexicons();
     let mut earlier = Earlier::default();
     if !args.json_lines {
-        println!("  entropy domain_score dissimilarity tokens  domain");
+        say("  entropy domain_score dissimilarity tokens  domain")?;
     }
     let mut progress = Progress::new("score", dialogues.len());
     for dialogue in &dialogues {
@@ -79,12 +79,12 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
                 "domain": domain,
                 "dissimilarity": dissimilarity,
                 "tokens": scores.tokens,
-            }));
+            }))?;
         } else {
-            println!(
+            say(format_args!(
                 "{:>9.4} {:>12.4} {:>13.4} {:>6}  {domain}",
                 scores.entropy, scores.domain_score, dissimilarity, scores.tokens
-            );
+            ))?;
         }
         progress.advance(1, scores.tokens as usize);
         earlier.remember(features);

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::Outcome;
 use super::options::{Machine, ModelArgs};
-use crate::adapter::Adapter;
+use crate::adapter::{self, Adapter};
 use crate::chat::Loss;
+use crate::durable;
 use crate::engine::Engine;
 use crate::progress::Progress;
 use crate::tune::{self, Length, Options, Trainer};
@@ -98,10 +99,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    if args.out.join("adapter_config.json").exists() {
+    if args.out.join(adapter::CONFIG_FILE).exists() {
         eprintln!("{}: finished already; nothing to do", args.out.display());
         return Ok(());
     }
+    durable::check_folder(&args.out, &[adapter::CONFIG_FILE, adapter::TENSORS_FILE])?;
     let mode = loss_mode(&args.loss)?;
     let options = args.options()?;
     let lora = args.lora()?;

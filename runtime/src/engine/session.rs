@@ -159,8 +159,7 @@ impl<'m> Session<'m> {
         sampling: &Sampling,
         limit: usize,
     ) -> Result<(String, usize), Error> {
-        let context = self.capacity();
-        let room = context - sampling.max_tokens.min(context / 2);
+        let room = self.engine.room(sampling.max_tokens);
         let prompt = self.engine.base.prompt(messages, limit.min(room))?;
         let new = self.generate(&prompt, sampling, &mut |_| Ok(true))?;
         let text = self.engine.base.tokenizer().decode(&new)?;

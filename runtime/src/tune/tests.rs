@@ -129,5 +129,5 @@ fn a_dialogue_without_a_reply_is_left_out_and_said() {
     let say = |line: &str| said.push(line.to_owned());
     let examples = prepare(&base, &[question], Loss::Response, 64, say).unwrap();
     assert!(examples.is_empty());
-    assert_eq!(said, ["dialogue 1: ends with the user, so it has no target"]);
+    assert_eq!(said, ["dialogue 1: does not end with a reply, so it has no target"]);
 }
