@@ -2,6 +2,7 @@
 mod bad_adapter;
 mod bad_checkpoint;
 mod checkpoint;
+mod cli;
 mod fuzz_checkpoint;
 mod parity;
 mod render;

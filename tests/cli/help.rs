@@ -1,0 +1,33 @@
+//! The help: every command has one, with an example that its own options can parse.
+
+use clap::{CommandFactory, Parser};
+use homespun_runtime::cli::Cli;
+
+use super::homespun;
+
+#[test]
+fn every_command_has_a_help_with_an_example_that_parses() {
+    let names: Vec<String> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    assert_eq!(names.len(), 12, "{names:?}");
+    for name in names {
+        let help = homespun(&[&name, "--help"]).fine().stdout;
+        assert!(help.contains("--threads") && help.contains("--isa"), "{name}");
+        assert!(help.contains("Example:\n  homespun "), "{name}: {help}");
+        let after = help.split_once("Example:\n").expect("example").1;
+        // A long example is wrapped; an empty line ends it.
+        let lines: Vec<&str> =
+            after.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let example = lines.join(" ");
+        let (plain, quoted) = example.split_once('"').unwrap_or((&example, ""));
+        let mut words: Vec<&str> = plain.split_whitespace().collect();
+        words.extend(Some(quoted.trim_end_matches('"')).filter(|text| !text.is_empty()));
+        if let Err(error) = Cli::try_parse_from(&words) {
+            panic!("{words:?}: {error}");
+        }
+    }
+    let all = homespun(&["--help"]).fine().stdout;
+    assert!(all.contains("personalize") && all.contains("demo"), "{all}");
+    homespun(&["nonsense"]).refused(&["nonsense"]);
+    homespun(&[]).refused(&["Usage"]);
+}
