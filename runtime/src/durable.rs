@@ -7,7 +7,7 @@
 //! lines    append one line in one write, sync; a line cut short is dropped when next opened
 //! ```
 //! A failure removes the temporary and leaves what was there. A cut can leave a temporary behind,
-//! which no reader looks at.
+//! which no reader looks at and [`sweep`] removes.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::ffi::OsStr;
@@ -152,6 +152,25 @@ pub fn check_folder(path: &Path, names: &[&str]) -> Result<(), Error> {
     let temporary = run.temporary()?;
     fs::create_dir(&temporary).map_err(run.fail(Step::Create))?;
     fs::remove_dir(&temporary).map_err(run.fail(Step::Create))
+}
+
+/// Removes the temporaries that cut writes left in `folder`, which nobody else may be writing to.
+///
+/// # Errors
+/// If the folder cannot be read or a temporary cannot be removed.
+pub fn sweep(folder: &Path) -> Result<(), Error> {
+    let run = Run { path: folder };
+    for entry in fs::read_dir(folder).map_err(run.fail(Step::Create))? {
+        let path = entry.map_err(run.fail(Step::Create))?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if !name.starts_with(b".") || !(name.ends_with(b".tmp") || name.ends_with(b".tmp.old")) {
+            continue;
+        }
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(run.fail(Step::Create))?;
+    }
+    Ok(())
 }
 
 /// One durable write of `path`.

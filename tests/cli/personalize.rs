@@ -195,5 +195,9 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_was_not() {
         assert_eq!(number(&row, key), number(&expected, key), "{key} after {cuts} cuts");
     }
     assert_eq!(arrivals(&state), arrivals(&whole), "after {cuts} cuts");
+    let files = |state: &str| -> Vec<String> {
+        contents(state).into_iter().map(|(name, _)| name.replace(state, "")).collect()
+    };
+    assert!(files(&state).iter().all(|name| !name.contains(".tmp")), "{:?}", files(&state));
     assert!(number(&row, "generation") >= 1.0, "{row}");
 }

@@ -34,6 +34,18 @@ fn a_file_is_replaced_and_no_temporary_stays() {
     assert_eq!(names(folder.path()), ["state.json"]);
 }
 
+#[test]
+fn what_cut_writes_left_is_swept_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("folder");
+    for name in [".state.json.71.0.tmp", ".hidden", "a.tmp", "state.json"] {
+        fs::write(folder.path().join(name), "").expect(name);
+    }
+    fs::create_dir_all(folder.path().join(".0001.71.3.tmp/adapter")).expect("folder");
+    fs::create_dir(folder.path().join(".0001.71.3.tmp.old")).expect("folder");
+    sweep(folder.path()).expect("sweep");
+    assert_eq!(names(folder.path()), [".hidden", "a.tmp", "state.json"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn what_is_no_file_is_not_replaced_by_one() {

@@ -173,7 +173,9 @@ impl State {
         }
         let lock = Lock::take(root)?;
         let record = read_record(&path)?;
-        Ok(Self { root: root.into(), record, _lock: lock })
+        let state = Self { root: root.into(), record, _lock: lock };
+        state.sweep()?;
+        Ok(state)
     }
 
     /// Opens the state in `root`, or starts one with `fresh` if there is none. `any_bins` takes the
@@ -194,6 +196,7 @@ impl State {
         let record = read_record(&path)?;
         let state = Self { root: root.into(), record, _lock: lock };
         state.expect_base(&fresh.base)?;
+        state.sweep()?;
         for (field, ours, asked) in [
             ("bins", state.record.bins.to_string(), fresh.bins.to_string()),
             ("policy", state.record.policy.clone(), fresh.policy.clone()),
@@ -205,6 +208,12 @@ impl State {
             }
         }
         Ok(state)
+    }
+
+    /// Removes what writes that were cut left behind: it holds what the person said.
+    fn sweep(&self) -> Result<(), Error> {
+        let folders = [self.root.clone(), self.root.join("adapters"), self.training()];
+        Ok(folders.iter().filter(|folder| folder.is_dir()).try_for_each(|f| durable::sweep(f))?)
     }
 
     /// Refuses another base than the state's.
