@@ -159,10 +159,29 @@ impl<'m> Session<'m> {
         sampling: &Sampling,
         limit: usize,
     ) -> Result<(String, usize), Error> {
+        self.reply_while(messages, sampling, limit, &mut |_| true)
+    }
+
+    /// [`reply`](Self::reply), ended early once `go_on` says false of the text so far.
+    ///
+    /// # Errors
+    /// As [`reply`](Self::reply).
+    pub fn reply_while(
+        &mut self,
+        messages: &[Message],
+        sampling: &Sampling,
+        limit: usize,
+        go_on: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<(String, usize), Error> {
+        let tokenizer = self.engine.base.tokenizer();
         let room = self.engine.room(sampling.max_tokens);
         let prompt = self.engine.base.prompt(messages, limit.min(room))?;
-        let new = self.generate(&prompt, sampling, &mut |_| Ok(true))?;
-        let text = self.engine.base.tokenizer().decode(&new)?;
+        let (mut stream, mut text) = (tokenizer.stream(), String::new());
+        let new = self.generate(&prompt, sampling, &mut |token| {
+            text.push_str(&stream.push(token)?);
+            Ok(go_on(&text))
+        })?;
+        text.push_str(&stream.finish()?);
         Ok((text.trim().to_owned(), prompt.len() + new.len()))
     }
 

@@ -18,6 +18,9 @@ pub const LEAST: f64 = 0.3;
 /// Questions more like the original than this teach nothing new.
 pub const MOST: f64 = 0.95;
 
+/// Bytes before the bracket after which a model is taken not to follow the instruction.
+const PREAMBLE: usize = 160;
+
 /// A synthesised question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
@@ -70,6 +73,15 @@ impl Rejected {
     }
 }
 
+/// Whether a reply that begins with `text` is worth finishing: its brackets are not closed yet, and
+/// where none was opened, there is still hope.
+fn may_still_pass(text: &str) -> bool {
+    match text.split_once('[') {
+        Some((_, inside)) => !inside.contains(']'),
+        None => text.len() < PREAMBLE,
+    }
+}
+
 /// What is between the first `[` and the `]` after it.
 fn bracketed(reply: &str) -> Option<&str> {
     let inside = reply.split_once('[')?.1.split_once(']')?.0.trim();
@@ -111,7 +123,8 @@ pub fn synthesise(
             draw,
             seed: homespun_core::rng::hash(&[seed, arrival, set as u64]),
         };
-        let (reply, _) = session.reply(&prompt, &sampling, usize::MAX)?;
+        let (reply, _) =
+            session.reply_while(&prompt, &sampling, usize::MAX, &mut may_still_pass)?;
         match gate(question, &reply) {
             Err(rejection) => rejected.count(rejection),
             Ok((text, _)) if variants.iter().any(|v| v.question == text) => {
@@ -140,6 +153,14 @@ mod tests {
         assert_eq!(gate(original, "[which tea"), Err(Rejection::NoBrackets));
         assert_eq!(gate(original, "[How far is Rome?]"), Err(Rejection::TooFar));
         assert_eq!(gate(original, &format!("[{original}?]")), Err(Rejection::TooNear));
+    }
+
+    #[test]
+    fn a_reply_is_cut_once_it_is_decided() {
+        assert!(may_still_pass("Sure, here it is: "));
+        assert!(may_still_pass("[which tea"));
+        assert!(!may_still_pass("[which tea] and"));
+        assert!(!may_still_pass(&"no bracket at all ".repeat(10)));
     }
 
     #[test]
