@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! order    the dialogues, one shuffled copy after another (or the file's order, wrapping round)
-//! batch s  order[s * batch ..][.. batch]; epochs end the order after epochs * dialogues
+//! batch s  order[s * batch ..][.. batch]; epochs end the order after epochs * dialogues, and then a
+//!          batch is at most all dialogues
 //! step     gradients of all micro-batches, added up; divided by the batch's target tokens;
 //!          clipped; AdamW
 //! ```
@@ -103,7 +104,7 @@ pub enum Length {
 pub struct Options {
     /// Learning rate.
     pub lr: f64,
-    /// Dialogues of a step; at most all there are.
+    /// Dialogues of a step. Epochs take at most all there are; steps wrap round.
     pub batch: usize,
     /// Dialogues computed at once; by default as many as make about 512 tokens.
     pub micro_batch: Option<usize>,
@@ -175,10 +176,12 @@ impl<'t, 'm> Trainer<'t, 'm> {
         if examples.is_empty() {
             return Err(Error::NothingToLearn);
         }
-        let batch = options.batch.clamp(1, examples.len());
-        let end = match options.length {
-            Length::Epochs(epochs) => epochs.saturating_mul(examples.len()),
-            Length::Steps(steps) => steps.saturating_mul(batch),
+        let n = examples.len();
+        let (batch, end) = match options.length {
+            Length::Epochs(epochs) => (options.batch.clamp(1, n), epochs.saturating_mul(n)),
+            Length::Steps(steps) => {
+                (options.batch.max(1), steps.saturating_mul(options.batch.max(1)))
+            }
         };
         let parameters = adapter.parameters.len();
         let key = checkpoint::key(&options, examples, adapter);

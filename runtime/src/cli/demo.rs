@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use homespun_core::lora::{LoraConfig, Targets};
+use homespun_core::schedule::Schedule;
 use homespun_core::select::policy::{QUALITY, RANDOM};
 use homespun_core::select::{Policy, Scoring};
 use serde_json::json;
@@ -136,8 +137,15 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
 fn full() -> Size {
     let plan = Plan {
         trigger: Trigger::Dialogues(200),
-        lora: LoraConfig { rank: 16, alpha: 32.0, dropout: 0.0, targets: Targets::ALL },
-        train: Options { lr: 3e-3, batch: 16, length: Length::Epochs(10), ..PAPER.train },
+        lora: LoraConfig { rank: 8, alpha: 16.0, dropout: 0.05, targets: Targets::ALL },
+        train: Options {
+            lr: 5e-3,
+            batch: 8,
+            length: Length::Epochs(8),
+            warmup: 5,
+            schedule: Schedule::Linear,
+            ..PAPER.train
+        },
         mode: Loss::Response,
         patience: 0,
         reply_tokens: 40,
@@ -151,7 +159,7 @@ fn quick() -> Size {
     let plan = Plan {
         trigger: Trigger::Dialogues(u64::MAX),
         synth: 1,
-        train: Options { batch: 4, length: Length::Epochs(4), ..full.plan.train },
+        train: Options { batch: 4, length: Length::Epochs(6), ..full.plan.train },
         reply_tokens: 24,
         ..full.plan
     };

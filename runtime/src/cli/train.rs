@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// Learning rate
     #[arg(long, value_name = "F", default_value_t = 3e-4)]
     lr: f64,
-    /// Dialogues of one step; at most all there are
+    /// Dialogues of one step; with --epochs at most all there are, with --steps wrapping round
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch: usize,
     /// Dialogues computed at once [default: as many as make about 512 tokens]
@@ -155,7 +155,7 @@ impl Args {
             if ok { Ok(()) } else { Err(format!("--{flag}: must be {what}")) }
         };
         check(self.lr.is_finite() && self.lr >= 0.0, "lr", "a number of at least 0")?;
-        check(self.batch > 0, "batch", "at least 1")?;
+        check((1..=1 << 20).contains(&self.batch), "batch", "between 1 and 1048576")?;
         check(self.micro_batch != Some(0), "micro-batch", "at least 1")?;
         check(self.epochs != Some(0), "epochs", "at least 1")?;
         check(self.steps != Some(0), "steps", "at least 1")?;
