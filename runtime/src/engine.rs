@@ -8,6 +8,7 @@
 
 mod base;
 mod session;
+mod work;
 
 use homespun_core::arena::Arena;
 use homespun_core::cache::KvCache;
@@ -24,6 +25,7 @@ use crate::tune::Example;
 use crate::{chat, checkpoint, tokenizer};
 pub use base::Base;
 pub use session::{Sampling, Session, States};
+pub use work::Work;
 
 /// Tokens of the longest context that a session has room for.
 const MAX_CONTEXT: usize = 2048;
@@ -143,6 +145,8 @@ impl<'m> Engine<'m> {
         let lora = adapter.map(Adapter::lora);
         let lent: Vec<_> = examples.iter().map(Example::lend).collect();
         let longest = lent.iter().map(train::Example::rows).max().unwrap_or(0);
+        self.base.work().forward(lent.iter().map(train::Example::rows).sum());
+        self.base.work().head(lent.iter().map(train::Example::count).sum());
         let config = &self.model.config;
         let mut memory =
             vec![0; train::loss_bytes(config, lora.as_ref().map(|l| &l.config), longest)];
@@ -161,6 +165,9 @@ impl<'m> Engine<'m> {
         gradients: &mut [f32],
     ) -> Result<f64, Error> {
         let rows = examples.iter().map(train::Example::rows).sum();
+        self.base.work().forward(rows);
+        self.base.work().backward(rows);
+        self.base.work().head(2 * examples.iter().map(train::Example::count).sum::<usize>());
         let bytes = train::training_bytes(&self.model.config, &lora.config, rows);
         if memory.len() < bytes {
             memory.resize(bytes, 0);

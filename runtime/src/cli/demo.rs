@@ -77,8 +77,14 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let arms = Arms { engine, size: &size, user: &user, features: &features, book: &book };
     let random = arms.run(&RANDOM, &user.dialogues, args.stream_seed)?;
     let ours = arms.run(&QUALITY, &user.dialogues, args.stream_seed)?;
-    let shuffled =
-        arms.run(&QUALITY, &shuffled(&user.dialogues, args.stream_seed), args.stream_seed)?;
+    // An emulator has no time for the control.
+    let shuffled = match args.quick {
+        true => None,
+        false => {
+            let dealt = shuffled(&user.dialogues, args.stream_seed);
+            Some(arms.run(&QUALITY, &dealt, args.stream_seed)?)
+        }
+    };
     let peak = watch.peak();
 
     say("")?;
@@ -86,15 +92,22 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         "{:<34} {:>8} {:>8} {:>12}",
         "unseen questions", "ROUGE-1", "loss", "annotations"
     ))?;
-    for (name, arm) in [
-        ("the base, untuned", &before),
-        ("tuned, random selection", &random),
-        ("tuned, quality selection", &ours),
-        ("control: annotations shuffled", &shuffled),
-    ] {
+    let rows = [
+        ("the base, untuned", Some(&before)),
+        ("tuned, random selection", Some(&random)),
+        ("tuned, quality selection", Some(&ours)),
+        ("control: annotations shuffled", shuffled.as_ref()),
+    ];
+    for (name, arm) in rows {
+        let Some(arm) = arm else { continue };
         let e = arm.evaluation;
         say(format_args!("{name:<34} {:>8.3} {:>8.3} {:>12}", e.rouge1, e.loss, arm.annotations))?;
     }
+    let (difference, error) = paired(&ours, &random, &user.held_out);
+    say(format_args!(
+        "quality - random: {difference:+.3}, standard error {error:.3} over {} questions",
+        user.held_out.len()
+    ))?;
     for i in spread(&ours, &before, &user.held_out) {
         let dialogue = &user.held_out[i];
         say("")?;
@@ -117,7 +130,9 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             "rouge1_before": before.evaluation.rouge1,
             "rouge1_random": random.evaluation.rouge1,
             "rouge1_after": ours.evaluation.rouge1,
-            "rouge1_shuffled": shuffled.evaluation.rouge1,
+            "rouge1_shuffled": shuffled.as_ref().map(|arm| arm.evaluation.rouge1),
+            "difference_to_random": difference,
+            "difference_standard_error": error,
             "loss_before": before.evaluation.loss,
             "loss_random": random.evaluation.loss,
             "loss_after": ours.evaluation.loss,
@@ -126,6 +141,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             "bins": size.bins,
             "annotations": ours.annotations,
             "installed": ours.adapter.is_some(),
+            "gflop": base.work().flop(base.config()) / 1e9,
             "seconds": seconds,
             "peak_anonymous_bytes": peak.anonymous_bytes,
             "peak_rss_bytes": peak.rss_bytes,
@@ -159,7 +175,7 @@ fn quick() -> Size {
     let plan = Plan {
         trigger: Trigger::Dialogues(u64::MAX),
         synth: 1,
-        train: Options { batch: 4, length: Length::Epochs(6), ..full.plan.train },
+        train: Options { batch: 4, length: Length::Epochs(2), warmup: 0, ..full.plan.train },
         reply_tokens: 24,
         ..full.plan
     };
@@ -239,6 +255,22 @@ fn shuffled(dialogues: &[Dialogue], seed: u64) -> Vec<Dialogue> {
     homespun_core::rng::Rng::new(seed ^ 0x5AFE).shuffle(&mut replies);
     let dealt = dialogues.iter().zip(replies);
     dealt.map(|(d, preferred)| Dialogue { preferred, ..d.clone() }).collect()
+}
+
+/// Mean difference of the questions' ROUGE-1 between two arms, and its standard error.
+fn paired(a: &Arm, b: &Arm, held_out: &[Dialogue]) -> (f64, f64) {
+    let differences: Vec<f64> = held_out
+        .iter()
+        .zip(a.replies.iter().zip(&b.replies))
+        .map(|(dialogue, (a, b))| {
+            let wanted = dialogue.target_response().unwrap_or_default();
+            rouge1(wanted, a) - rouge1(wanted, b)
+        })
+        .collect();
+    let n = differences.len().max(2) as f64;
+    let mean = differences.iter().sum::<f64>() / n;
+    let variance = differences.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
 }
 
 /// Three unseen questions: where ROUGE-1 changed most, in the middle, and least.

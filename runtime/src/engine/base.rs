@@ -6,7 +6,7 @@ use homespun_core::config::Config;
 use homespun_core::weights::Layer;
 use sha2::{Digest, Sha256};
 
-use super::Error;
+use super::{Error, Work};
 use crate::builtin;
 use crate::chat::{Chat, Rendered, Template};
 use crate::checkpoint::Checkpoint;
@@ -20,6 +20,7 @@ pub struct Base {
     checkpoint: Checkpoint,
     chat: Chat,
     tokenizer_hash: String,
+    work: Work,
 }
 
 impl Base {
@@ -41,7 +42,13 @@ impl Base {
         let json =
             std::fs::read(&file).map_err(|source| tokenizer::Error::Io { path: file, source })?;
         let tokenizer_hash = format!("{:x}", Sha256::digest(json));
-        Ok(Self { name: dir.display().to_string(), checkpoint, chat, tokenizer_hash })
+        Ok(Self {
+            name: dir.display().to_string(),
+            checkpoint,
+            chat,
+            tokenizer_hash,
+            work: Work::default(),
+        })
     }
 
     /// The model that is built into the program; `template` overrides its chat template.
@@ -61,7 +68,7 @@ impl Base {
         };
         let chat = Chat::new(tokenizer, template);
         let tokenizer_hash = format!("{:x}", Sha256::digest(builtin::TOKENIZER));
-        Ok(Self { name: "builtin".into(), checkpoint, chat, tokenizer_hash })
+        Ok(Self { name: "builtin".into(), checkpoint, chat, tokenizer_hash, work: Work::default() })
     }
 
     /// The folder, or `builtin`.
@@ -95,6 +102,11 @@ impl Base {
     /// None that opening has not seen.
     pub fn layers(&self) -> Result<Vec<Layer<'_>>, Error> {
         Ok(self.checkpoint.layers()?)
+    }
+
+    /// What was computed with it so far.
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
     /// What tells this base from others.

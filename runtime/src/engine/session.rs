@@ -87,6 +87,7 @@ impl<'m> Session<'m> {
         let arena = &mut Arena::new(&mut self.arena);
         model.forward(compute, lora, tokens, &mut cache, arena, &mut self.raw).map_err(error)?;
         self.known.extend_from_slice(tokens);
+        self.engine.base.work().forward(tokens.len());
         Ok(())
     }
 
@@ -101,6 +102,7 @@ impl<'m> Session<'m> {
 
     /// Logits `(V)` after the last token that was fed.
     fn last_logits(&mut self) -> Result<(), Error> {
+        self.engine.base.work().head(1);
         let Engine { model, compute, .. } = self.engine;
         let dim = model.config.dim;
         let last = &self.raw[self.raw.len() - dim..];

@@ -1,0 +1,46 @@
+//! How much arithmetic was asked of a model: tokens forward, tokens backward, rows of the head.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use homespun_core::config::Config;
+use homespun_core::lora::Target;
+
+/// Counts, by whoever computes with a base.
+#[derive(Debug, Default)]
+pub struct Work {
+    forward: AtomicU64,
+    backward: AtomicU64,
+    head: AtomicU64,
+}
+
+impl Work {
+    /// `tokens` went forward through the blocks.
+    pub(super) fn forward(&self, tokens: usize) {
+        self.forward.fetch_add(tokens as u64, Ordering::Relaxed);
+    }
+
+    /// Gradients of `tokens` went back through the blocks.
+    pub(super) fn backward(&self, tokens: usize) {
+        self.backward.fetch_add(tokens as u64, Ordering::Relaxed);
+    }
+
+    /// Logits of `rows` tokens were made, or gradients of them.
+    pub(super) fn head(&self, rows: usize) {
+        self.head.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// Floating-point operations of the matrix products so far: 2 for each weight of a linear layer
+    /// and token forward, as many backward, 2 V D for a row of the head. Attention and adapters are
+    /// left out: about a tenth more on short dialogues.
+    pub fn flop(&self, config: &Config) -> f64 {
+        let weights: usize = Target::ALL
+            .into_iter()
+            .map(|target| target.shape(config))
+            .map(|(outputs, inputs)| outputs * inputs)
+            .sum();
+        let token = 2.0 * (config.layers * weights) as f64;
+        let row = 2.0 * (config.vocab * config.dim) as f64;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        token * (read(&self.forward) + read(&self.backward)) + row * read(&self.head)
+    }
+}
