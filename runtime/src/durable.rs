@@ -12,7 +12,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A write that did not happen.
@@ -265,69 +265,6 @@ fn parent(path: &Path) -> &Path {
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
-}
-
-/// A file of lines that only grows, such as a log in JSON Lines.
-#[derive(Debug)]
-pub struct Lines {
-    path: PathBuf,
-    file: File,
-    length: u64,
-}
-
-impl Lines {
-    /// Opens or creates `path` and drops a last line that was cut short.
-    ///
-    /// # Errors
-    /// If the file cannot be opened, read or cut.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let run = Run { path };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(run.fail(Step::Create))?;
-        let length = whole_lines(&mut file).map_err(run.fail(Step::Write))?;
-        file.set_len(length).map_err(run.fail(Step::Write))?;
-        file.sync_all().map_err(run.fail(Step::Sync))?;
-        sync_folder(parent(path)).map_err(run.fail(Step::SyncFolder))?;
-        Ok(Self { path: path.to_path_buf(), file, length })
-    }
-
-    /// Appends `line`, which has no line break, and a line break.
-    ///
-    /// # Errors
-    /// If the disk is full or the write fails; then no part of the line stays.
-    pub fn push(&mut self, line: &str) -> Result<(), Error> {
-        let run = Run { path: &self.path };
-        let bytes = format!("{line}\n");
-        let written = self
-            .file
-            .seek(SeekFrom::Start(self.length))
-            .and_then(|_| self.file.write_all(bytes.as_bytes()))
-            .map_err(|e| run.error(Step::Write, e))
-            .and_then(|()| self.file.sync_data().map_err(|e| run.error(Step::Sync, e)));
-        match written {
-            Ok(()) => self.length += bytes.len() as u64,
-            Err(_) => drop(self.file.set_len(self.length)),
-        }
-        written
-    }
-}
-
-/// The bytes up to and with the last line break.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
-    const PIECE: u64 = 4096;
-    let mut end = file.metadata()?.len();
-    while end > 0 {
-        let start = end.saturating_sub(PIECE);
-        file.seek(SeekFrom::Start(start))?;
-        let mut piece = Vec::new();
-        Read::take(&mut *file, end - start).read_to_end(&mut piece)?;
-        if let Some(at) = piece.iter().rposition(|&b| b == b'\n') {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
 }
 
 #[cfg(test)]

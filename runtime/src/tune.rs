@@ -70,7 +70,14 @@ pub fn prepare(
             continue;
         };
         let limit = max_length.min(base.config().max_context);
-        let rendered = base.rendered(&messages, false, limit)?;
+        let rendered = match base.rendered(&messages, false, limit) {
+            // One dialogue that the template refuses does not end the others' learning.
+            Err(Error::Chat(error)) => {
+                say(&format!("dialogue {}: left out: {error}", i + 1));
+                continue;
+            }
+            rendered => rendered?,
+        };
         if rendered.dropped > 0 || rendered.cut > 0 {
             say(&format!(
                 "dialogue {}: its oldest {} messages and {} tokens were left out to fit {limit}",

@@ -144,3 +144,25 @@ fn pairs_that_cannot_be_read_are_named_by_line_and_nothing_is_answered() {
         homespun(&["rouge", "--pairs", &file]).refused(&["pairs.jsonl", "line 2"]);
     }
 }
+
+#[test]
+fn a_dialogue_that_the_template_refuses_is_left_out_and_the_others_are_learned() {
+    let place = Place::new();
+    let template = "{% if 'forbidden' in messages[0].content %}{{ raise_exception('no') }}{% endif %}\
+                    {% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+    let template = place.file("t.jinja", template);
+    let row = |question: &str| {
+        format!(
+            "{{\"messages\":[{{\"role\":\"user\",\"content\":\"{question}\"}},\
+             {{\"role\":\"assistant\",\"content\":\"Yes.\"}}]}}"
+        )
+    };
+    let data = place.file("data.jsonl", [row("Tea?"), row("forbidden"), row("Cake?")].join("\n"));
+    let out = place.path("out");
+    let model = ["--model", "builtin", "--template", &template, "--data", &data];
+    let train = [&["train", "--out", &out, "--steps", "1", "--batch", "2"][..], &model].concat();
+    let run = homespun(&train).fine();
+    assert!(run.stderr.contains("dialogue 2") && run.stderr.contains("t.jinja"), "{run:?}");
+    let evaluate = homespun(&[&["evaluate", "--json"][..], &model].concat()).fine();
+    assert_eq!(number(&evaluate.json(), "dialogues"), 2.0);
+}

@@ -201,3 +201,53 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_was_not() {
     assert!(files(&state).iter().all(|name| !name.contains(".tmp")), "{:?}", files(&state));
     assert!(number(&row, "generation") >= 1.0, "{row}");
 }
+
+#[test]
+fn the_figure_before_is_the_bases_even_if_it_is_asked_for_late() {
+    let place = Place::new();
+    let stream = place.stream("stream.jsonl", 12);
+    let user = builtin::stream(7, Size::QUICK);
+    let held_out = place.dialogues("held.jsonl", &user.held_out[..4]);
+    let run = |held_out: &[&str]| {
+        let state = place.path("state");
+        let args = ["personalize", "--model", "builtin", "--stream", &stream, "--state", &state];
+        let options = ["--bins", "8", "--round", "12", "--epochs", "12", "--lr", "1e-2", "--json"];
+        let more = ["--batch", "2", "--synth", "0", "--patience", "0"];
+        homespun(&[&args[..], &options, &more, held_out].concat()).fine().json()
+    };
+    assert_eq!(number(&run(&[]), "generation"), 1.0);
+    let late = run(&["--held-out", &held_out]);
+    let data = ["evaluate", "--model", "builtin", "--data", &held_out, "--json"];
+    let base = homespun(&data).fine().json();
+    assert_eq!(late["rouge1_before"], base["rouge1"], "{late}");
+    assert_ne!(late["rouge1_after"], base["rouge1"], "the round taught nothing: {late}");
+    // Other dialogues have another figure.
+    let other = place.dialogues("other.jsonl", &user.dialogues[20..24]);
+    let other = run(&["--held-out", &other]);
+    assert_ne!(other["rouge1_before"], late["rouge1_before"]);
+}
+
+#[test]
+fn a_cut_while_the_image_is_made_leaves_a_state_that_goes_on() {
+    let place = Place::new();
+    let stream = place.stream("stream.jsonl", 6);
+    let state = place.path("state");
+    let args = ["personalize", "--model", "builtin", "--stream", &stream, "--state", &state];
+    let run = || homespun(&[&args[..], &["--bins", "4", "--round", "99"]].concat()).fine();
+    run();
+    fs::remove_file(place.path("state/samples.img")).expect("image");
+    place.file("state/.samples.img.1.tmp", [0xFF; 5000]);
+    run();
+    assert!(!names(Path::new(&state)).iter().any(|name| name.ends_with(".tmp")));
+}
+
+#[test]
+fn a_state_scored_one_way_is_refused_the_other() {
+    let place = Place::new();
+    let stream = place.stream("stream.jsonl", 4);
+    let state = place.path("state");
+    let args = ["personalize", "--model", "builtin", "--stream", &stream, "--state", &state];
+    homespun(&args).fine();
+    homespun(&[&args[..], &["--entropy", "token-norm"]].concat())
+        .refused(&["state.json", "scoring"]);
+}

@@ -1,10 +1,11 @@
 //! `--annotate queue` and `ask`: what is asked, what is answered, what is counted.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Place, Run, homespun, json_lines, number};
+use super::{Place, Run, binary, homespun, json_lines, number, run};
 
 /// An everyday run whose person answers in a file; a round once four dialogues wait.
 fn personalize(place: &Place, stream: &str, annotate: &str) -> Run {
@@ -95,4 +96,25 @@ fn an_earlier_streams_dialogues_are_not_answered_by_a_later_one() {
         let answered = (3..16).contains(&row["arrival"].as_u64().expect("arrival"));
         assert_eq!(row["annotation"] != "waiting", answered, "{row}");
     }
+}
+
+#[test]
+fn answers_given_to_buffer_annotate_are_learned_at_the_next_run_and_counted_once() {
+    let place = Place::new();
+    let stream = place.stream("stream.jsonl", 20);
+    let asked = number(&personalize(&place, &stream, "queue").fine().json(), "annotations");
+    assert!(asked >= 16.0, "{asked}");
+    // Enter accepts.
+    let accept = "yes '' | head -n 50 | exec \"$0\" buffer --state \"$1\" annotate";
+    let state = place.path("state");
+    let mut shell = Command::new("sh");
+    run(shell.arg("-c").arg(accept).arg(binary::path()).arg(&state)).fine();
+    assert!(annotations(&place).iter().all(|state| state == "accepted"));
+    let row = personalize(&place, &stream, "ask").fine().json();
+    assert_eq!(number(&row, "rounds"), 1.0, "{row}");
+    let waited_for_the_first_time = annotations(&place).len() as f64 - asked;
+    assert_eq!(number(&row, "annotations"), asked + waited_for_the_first_time);
+    // All is learned now.
+    let row = personalize(&place, &stream, "ask").fine().json();
+    assert_eq!(number(&row, "rounds"), 1.0, "{row}");
 }

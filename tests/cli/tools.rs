@@ -158,3 +158,13 @@ fn scores_have_their_keys_and_change_with_a_states_buffer() {
     let norm = homespun(&[&score[..], &["--entropy", "token-norm"]].concat()).fine().json_lines();
     assert_ne!(number(&norm[0], "entropy"), number(&alone[0], "entropy"));
 }
+
+#[test]
+fn a_preferred_reply_to_an_open_question_is_rendered_as_the_last_message() {
+    let place = Place::new();
+    let open = "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"preferred\":\"Ho\"}";
+    let open = place.file("open.json", open);
+    let args = ["render", "--model", "builtin", "--json", "--messages", &open];
+    let text = homespun(&args).fine().json()["text"].as_str().expect("text").to_owned();
+    assert_eq!(text.matches("<|assistant|>").count(), 1, "{text}");
+}

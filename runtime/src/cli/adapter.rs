@@ -20,6 +20,7 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Copy the current adapter to a plain PEFT folder
+    #[command(after_help = "Example:\n  homespun adapter export --state me --out adapter")]
     Export {
         /// The state directory
         #[arg(long, value_name = "DIR")]

@@ -27,19 +27,23 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// A line for each bin in use
+    #[command(after_help = "Example:\n  homespun buffer --state me list --json")]
     List {
         /// Print a JSON object a line
         #[arg(long)]
         json: bool,
     },
     /// One bin in full
+    #[command(after_help = "Example:\n  homespun buffer --state me show 3")]
     Show {
         /// The bin
         bin: usize,
     },
     /// Ask, here, for every annotation that is missing
+    #[command(after_help = "Example:\n  homespun buffer --state me annotate")]
     Annotate,
     /// Write the buffered dialogues as JSON Lines
+    #[command(after_help = "Example:\n  homespun buffer --state me export kept.jsonl")]
     Export {
         /// The file
         file: PathBuf,
@@ -127,14 +131,17 @@ fn show(buffer: &mut Buffer, bin: usize) -> Outcome {
 
 fn annotate(state: &mut State, buffer: &mut Buffer) -> Outcome {
     let mut asked = 0;
+    let queue = Person::queue(&state.queue())?;
     for held in buffer.read_all(|error| eprintln!("{error}")) {
         if status(&held) != "waiting" || held.dialogue.response().is_none() {
             continue;
         }
         let Reply::Now(answer) = Person::Ask.ask(&held.question())? else { continue };
-        buffer.annotate(&held, &answer)?;
+        let learned = buffer.annotate_or_skip(&held, &answer)?;
         asked += 1;
-        state.record.annotations += 1;
+        state.record.new_annotations += u64::from(learned);
+        // A queued request was counted when it was written.
+        state.record.annotations += u64::from(!queue.was_asked(held.arrival));
         state.save()?;
     }
     say(format_args!("{asked} requests; the next round learns from the answers"))?;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use homespun_core::select::Policy;
 use homespun_core::select::policy;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::options::{LexiconArgs, Machine, ModelArgs, print_json, say};
 use super::{Outcome, score};
@@ -109,13 +110,13 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         Some(path) => Some(super::read_held_out(path, args.strict)?),
         None => None,
     };
-    let fresh = Record::new(base.hashes(), args.bins.unwrap_or(128), policy.name, args.seed);
+    let mut fresh = Record::new(base.hashes(), args.bins.unwrap_or(128), policy.name, args.seed);
+    fresh.scoring = score::fingerprint(scoring, &book);
     let mut state = State::open_or_create(&args.state, fresh, args.bins.is_none())?;
     let selection = Selection { policy, lexicons: &book, scoring };
 
     let measure =
-        |state: &State, dialogues: &[Dialogue]| -> Result<f64, Box<dyn core::error::Error>> {
-            let adapter = current(state, &engine)?;
+        |adapter: Option<Adapter>, dialogues: &[Dialogue]| -> Result<f64, crate::engine::Error> {
             let mut progress = Progress::new("evaluate", dialogues.len());
             let sampling = Sampling::greedy(plan.reply_tokens);
             let (result, _) = evaluate::evaluate(
@@ -128,9 +129,13 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             )?;
             Ok(result.rouge1)
         };
-    if let (Some(dialogues), None) = (&held_out, state.record.rouge1_before) {
-        state.record.rouge1_before = Some(measure(&state, dialogues)?);
-        state.save()?;
+    if let Some(dialogues) = &held_out {
+        let key = held_out_hash(dialogues, &plan);
+        if state.record.rouge1_before.is_none() || state.record.held_out_hash != key {
+            state.record.rouge1_before = Some(measure(None, dialogues)?);
+            state.record.held_out_hash = key;
+            state.save()?;
+        }
     }
     let mut person = match args.annotate.as_str() {
         "queue" => Person::queue(&state.queue())?,
@@ -147,7 +152,10 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         &mut person,
         |state, report| eprintln!("{}", round_line(state, report)),
     )?;
-    let after = held_out.as_deref().map(|dialogues| measure(&state, dialogues)).transpose()?;
+    let after = match held_out.as_deref() {
+        Some(dialogues) => Some(measure(current(&state, &engine)?, dialogues)?),
+        None => None,
+    };
     let (record, peak) = (&state.record, watch.peak());
     let result = json!({
         "rouge1_before": held_out.as_ref().and(record.rouge1_before),
@@ -172,6 +180,14 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// What the base's ROUGE-1 depends on beside the base.
+fn held_out_hash(dialogues: &[Dialogue], plan: &Plan) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{} {}\n", plan.reply_tokens, plan.max_length));
+    dialogues.iter().for_each(|dialogue| hash.update(dialogue.to_json() + "\n"));
+    format!("{:x}", hash.finalize())
 }
 
 /// The adapter that the state uses now.

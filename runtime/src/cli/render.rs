@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::options::{ModelArgs, print_json, say};
-use crate::dialogue;
+use crate::dialogue::{self, Role};
 
 /// Show a dialogue's text under the chat template, its token ids and its loss mask
 #[derive(clap::Args)]
@@ -32,7 +32,8 @@ pub(crate) fn run(args: Args) -> Outcome {
     let base = args.model.open()?;
     let dialogue = dialogue::read_messages(&args.messages)?;
     let messages = dialogue.target_messages().unwrap_or_else(|| dialogue.messages.clone());
-    let rendered = base.chat().render(&messages, dialogue.ends_with_user())?;
+    let prompt = messages.last().is_some_and(|message| message.role == Role::User);
+    let rendered = base.chat().render(&messages, prompt)?;
     let mask = rendered.targets(loss);
     if args.json {
         let mask: Vec<u8> = mask.iter().map(|&target| u8::from(target)).collect();

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use homespun_core::select::Scoring;
 use homespun_core::select::entropy::Entropy;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::Outcome;
 use super::options::{LexiconArgs, Machine, ModelArgs, print_json, say};
 use crate::engine::Engine;
+use crate::lexicon::Table;
 use crate::personalize::buffer::Buffer;
 use crate::personalize::score::{Earlier, Scorer};
 use crate::progress::Progress;
@@ -87,7 +89,9 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             ))?;
         }
         progress.advance(1, scores.tokens as usize);
-        earlier.remember(features);
+        if buffer.is_none() {
+            earlier.remember(features);
+        }
     }
     Ok(())
 }
@@ -97,4 +101,11 @@ pub(crate) fn scoring(name: &str) -> Result<Scoring, String> {
     let entropy = Entropy::named(name)
         .ok_or_else(|| format!("--entropy: {name:?} is not histogram or token-norm"))?;
     Ok(Scoring { entropy, ..Scoring::default() })
+}
+
+/// What a buffer's scores and domains depend on: they compare only with those of the same entropy and
+/// lexicons.
+pub(crate) fn fingerprint(scoring: Scoring, book: &Table) -> String {
+    let words = format!("{:?}", book.lexicons());
+    format!("{} {:x}", scoring.entropy.name(), Sha256::digest(words))
 }

@@ -31,8 +31,8 @@ pub(crate) struct Args {
     /// The PEFT folder to write; if it is there already, nothing is done
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Start from this adapter, with its rank, alpha and targets
-    #[arg(long, value_name = "ADAPTER", conflicts_with_all = ["rank", "alpha", "targets"])]
+    /// Start from this adapter; its rank, alpha and targets hold whatever the options say
+    #[arg(long, value_name = "ADAPTER")]
     init: Option<PathBuf>,
     #[arg(long, value_name = "N", default_value_t = 8)]
     /// Rank of the adapter

@@ -148,29 +148,3 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert_eq!(names(folder.path()), ["file"]);
     assert!(write(Path::new("/"), b"new").is_err());
 }
-
-#[test]
-fn lines_survive_a_line_that_was_cut_short() {
-    let folder = tempfile::tempdir().expect("folder");
-    let file = folder.path().join("log.jsonl");
-    let mut lines = Lines::open(&file).expect("open");
-    lines.push("{\"step\":1}").expect("push");
-    lines.push(&"x".repeat(10_000)).expect("push");
-    drop(lines);
-    let whole = fs::read(&file).expect("read");
-    for cut in ["{\"st", &"y".repeat(9_000)] {
-        fs::write(&file, [whole.as_slice(), cut.as_bytes()].concat()).expect("cut");
-        let mut lines = Lines::open(&file).expect("open again");
-        assert_eq!(fs::read(&file).expect("read"), whole);
-        lines.push("{\"step\":3}").expect("push");
-        let expected = [whole.as_slice(), b"{\"step\":3}\n"].concat();
-        assert_eq!(fs::read(&file).expect("read"), expected);
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_an_error_for_lines() {
-    let error = Lines::open(Path::new("/dev/full")).and_then(|mut l| l.push("line"));
-    assert!(error.is_err());
-}

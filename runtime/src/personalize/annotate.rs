@@ -53,6 +53,25 @@ impl Person<'_> {
         Ok(Person::Queue(requests.into_iter().map(|r| (r.arrival, r)).collect()))
     }
 
+    /// Takes what was written into the queue file since it was read last.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn refresh(&mut self, path: &Path) -> Result<(), state::Error> {
+        if let Person::Queue(_) = self {
+            *self = Person::queue(path)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the person was asked about that dialogue in the queue.
+    pub fn was_asked(&self, arrival: u64) -> bool {
+        match self {
+            Person::Replay(..) | Person::Ask => false,
+            Person::Queue(requests) => requests.contains_key(&arrival),
+        }
+    }
+
     /// Asks one question.
     ///
     /// # Errors

@@ -204,6 +204,24 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// [`annotate`](Self::annotate), where an answer that does not fit its bin counts as a skip and
+    /// is told. Gives whether there is something to learn now.
+    ///
+    /// # Errors
+    /// If the bin cannot be read or written; it then holds what it held.
+    pub fn annotate_or_skip(&mut self, held: &Held, answer: &Answer) -> Result<bool, Error> {
+        match self.annotate(held, answer) {
+            Err(error) if error.is_too_long() => {
+                eprintln!("bin {}: {error}; the answer is not learned", held.bin);
+                self.annotate(held, &Answer::Skip)?;
+                Ok(false)
+            }
+            annotated => annotated.map(|()| *answer != Answer::Skip),
+        }
+    }
+}
+
 /// Messages as a record takes them.
 fn lend(messages: &[Message]) -> Vec<samples::Message<'_>> {
     messages

@@ -1,6 +1,7 @@
 //! How well a model answers held-out dialogues: ROUGE-1 of its replies, and the loss of the
 //! reference replies.
 
+use homespun_core::rng::hash;
 use homespun_core::rouge;
 
 use crate::adapter::Adapter;
@@ -27,7 +28,7 @@ pub fn rouge1(reference: &str, candidate: &str) -> f64 {
     rouge::rouge1_in(reference, candidate, &mut vec![""; words]).f1
 }
 
-/// Evaluates `dialogues`, and gives the replies with the figures; dialogue `i` draws with the seed `sampling.seed + i`.
+/// Evaluates `dialogues`, and gives the replies with the figures; dialogue `i` draws with a seed made of `sampling.seed` and `i`.
 ///
 /// # Errors
 /// If no dialogue has a reply, or the model fails.
@@ -42,13 +43,22 @@ pub fn evaluate(
     let mut rouge1 = 0.0;
     let mut replies = Vec::new();
     let mut session = engine.session(adapter);
-    let targets: Vec<&Dialogue> =
-        dialogues.iter().filter(|d| d.target_response().is_some()).collect();
+    let targets: Vec<&Dialogue> = dialogues
+        .iter()
+        .filter(|d| d.target_response().is_some())
+        .filter(|d| match engine.base().prompt(d.question(), max_length) {
+            Err(error) => {
+                progress.say(&format!("a dialogue is left out: {error}"));
+                false
+            }
+            Ok(_) => true,
+        })
+        .collect();
     if targets.is_empty() {
         return Err(Error::NothingToEvaluate);
     }
     for (i, dialogue) in targets.iter().enumerate() {
-        let sampling = Sampling { seed: sampling.seed.wrapping_add(i as u64), ..*sampling };
+        let sampling = Sampling { seed: hash(&[sampling.seed, i as u64]), ..*sampling };
         let (reply, tokens) = session.reply(dialogue.question(), &sampling, max_length)?;
         rouge1 += self::rouge1(dialogue.target_response().unwrap_or_default(), &reply);
         progress.advance(1, tokens);

@@ -144,12 +144,13 @@ pub fn run(
     let mut seen = Seen::of(&dialogues[..next]);
     count(state, place, next);
     state.record.stream_hash = seen.hex();
-    if state.record.in_round {
+    let resumed = state.record.in_round;
+    if resumed {
         let report = round::round(engine, state, &mut buffer, person, plan)?;
         on_round(state, &report);
     }
     // Those of the buffer that a round has asked for and that have no answer yet.
-    let mut asked = 0;
+    let mut asked = if resumed { buffer.unannotated() } else { 0 };
     for (at, dialogue) in dialogues.iter().enumerate().skip(next) {
         let own;
         let features = match features {
@@ -205,9 +206,18 @@ pub fn run(
         Trigger::Dialogues(_) => state.record.seen > state.record.seen_at_round,
         // Answers that came into the queue since the last round are worth one, too.
         Trigger::Unannotated(n) => {
-            buffer.unannotated() >= asked.saturating_add(n) || matches!(person, Person::Queue(_))
+            buffer.unannotated() >= asked.saturating_add(n)
+                || state.record.new_annotations > 0
+                || matches!(person, Person::Queue(_))
         }
     };
+    if let (false, Trigger::Unannotated(n)) = (rest, plan.trigger) {
+        eprintln!(
+            "{} dialogues wait for an annotation; a round starts at {n}, or at every N dialogues \
+             with --round N",
+            buffer.unannotated()
+        );
+    }
     if rest {
         let report = round::round(engine, state, &mut buffer, person, plan)?;
         on_round(state, &report);

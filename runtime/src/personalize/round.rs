@@ -23,7 +23,6 @@ use crate::dialogue::{Dialogue, Role};
 use crate::durable;
 use crate::engine::Engine;
 use crate::progress::Progress;
-use crate::state::queue::Answer;
 use crate::state::{self, State};
 use crate::tune::{self, Checkpoint, Example, Options, Trainer};
 
@@ -51,7 +50,7 @@ pub struct Report {
     pub installed: bool,
 }
 
-/// Runs a round over what is in the buffer now. One that was cut, before, starts again.
+/// Runs a round over what is in the buffer now; one that was cut goes on.
 ///
 /// # Errors
 /// If the model, the buffer or a file of the state fails; the current adapter is then still there.
@@ -63,9 +62,9 @@ pub fn round(
     plan: &Plan,
 ) -> Result<Report, Error> {
     let mut report = Report::default();
-    let cut = core::mem::replace(&mut state.record.in_round, true);
+    state.record.in_round = true;
     state.save()?;
-    let answers = ask(state, buffer, person, &mut report)?;
+    ask(state, buffer, person, &mut report)?;
     let held: Vec<Held> = buffer
         .read_all(|error| eprintln!("{error}"))
         .into_iter()
@@ -74,7 +73,8 @@ pub fn round(
     report.learned_from = held.len();
     state.record.seen_at_round = state.record.seen;
     // By the number of dialogues, a round goes on learning from what it has.
-    let nothing_new = answers == 0 && !cut && matches!(plan.trigger, Trigger::Unannotated(_));
+    let nothing_new =
+        state.record.new_annotations == 0 && matches!(plan.trigger, Trigger::Unannotated(_));
     if held.is_empty() || nothing_new {
         let new = if held.is_empty() { "" } else { "new " };
         eprintln!("round: no {new}annotations, so nothing to learn from");
@@ -112,6 +112,7 @@ pub fn round(
         report.installed = true;
     }
     state.record.rounds += 1;
+    state.record.new_annotations = 0;
     state.record.in_round = false;
     state.save()?;
     if state.training().exists() {
@@ -120,16 +121,17 @@ pub fn round(
     Ok(report)
 }
 
-/// Asks for every annotation that is missing; each answer is in the buffer before the next is asked.
-/// Gives the number of answers.
+/// Asks for every annotation that is missing; each answer is in the buffer, and counted, before the
+/// next is asked.
 fn ask(
     state: &mut State,
     buffer: &mut Buffer,
     person: &mut Person,
     report: &mut Report,
-) -> Result<usize, Error> {
+) -> Result<(), Error> {
     use crate::samples::Flags;
-    let mut answers = 0;
+    person.refresh(&state.queue())?;
+    let mut queued = 0;
     let all = buffer.read_all(|error| eprintln!("{error}"));
     for held in &all {
         let done = held.is_annotated() || held.flags.contains(Flags::SKIPPED);
@@ -139,26 +141,22 @@ fn ask(
         let waited = matches!(person, Person::Queue(_));
         match person.ask(&held.question()).map_err(crate::engine::Error::Output)? {
             Reply::Now(answer) => {
-                match buffer.annotate(held, &answer) {
-                    Err(error) if error.is_too_long() => {
-                        eprintln!("bin {}: {error}; the answer is not learned", held.bin);
-                        buffer.annotate(held, &Answer::Skip)?;
-                    }
-                    annotated => annotated?,
-                }
-                answers += 1;
+                let learned = buffer.annotate_or_skip(held, &answer)?;
+                state.record.new_annotations += u64::from(learned);
                 // A queued request was counted when it was written.
                 report.asked += u64::from(!waited);
+                state.record.annotations += u64::from(!waited);
+                state.save()?;
             }
-            Reply::Later => report.asked += 1,
+            Reply::Later => queued += 1,
             Reply::Waiting => {}
         }
     }
-    state.record.annotations += report.asked;
     let living: HashSet<u64> = all.iter().map(|held| held.arrival).collect();
     person.save(&state.queue(), |arrival| living.contains(&arrival))?;
-    state.save()?;
-    Ok(answers)
+    report.asked += queued;
+    state.record.annotations += queued;
+    Ok(state.save()?)
 }
 
 /// The variants of all living samples; new ones are synthesised for samples that were never tried.
@@ -220,9 +218,12 @@ fn prepare(
 ) -> Result<(Vec<Example>, Vec<Example>), Error> {
     let (mut train, mut held_out) = (Vec::new(), Vec::new());
     let holds_out = plan.patience > 0 && held.len() as u64 >= HELD_OUT_OF;
-    for (place, one) in held.iter().enumerate() {
-        let offset = hash(&[state.record.seed, 2]) % HELD_OUT_OF;
-        if holds_out && place as u64 % HELD_OUT_OF == offset {
+    // By arrival, so that a dialogue which is held out once stays so.
+    let draw = |one: &Held| hash(&[state.record.seed, 2, one.arrival]);
+    let least = held.iter().map(draw).min();
+    for one in held {
+        let drawn = draw(one) % HELD_OUT_OF == 0 || Some(draw(one)) == least;
+        if holds_out && drawn {
             held_out.push(one.dialogue.clone());
             continue;
         }
@@ -232,10 +233,16 @@ fn prepare(
             train.push(with_question(&one.dialogue, &variant.question));
         }
     }
-    let ready = |dialogues: &[Dialogue]| {
-        tune::prepare(engine.base(), dialogues, plan.mode, plan.max_length, |_| {})
+    let mut told = Vec::new();
+    let mut ready = |dialogues: &[Dialogue]| {
+        let tell = |line: &str| told.push(line.to_owned());
+        tune::prepare(engine.base(), dialogues, plan.mode, plan.max_length, tell)
     };
-    Ok((ready(&train)?, ready(&held_out)?))
+    let prepared = (ready(&train)?, ready(&held_out)?);
+    if let Some(first) = told.first() {
+        eprintln!("round: {} dialogues were shortened or left out; {first}", told.len());
+    }
+    Ok(prepared)
 }
 
 /// `dialogue` with another last user message before its response.

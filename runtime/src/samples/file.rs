@@ -30,16 +30,43 @@ pub enum OpenError {
 /// If the file is there already, or the disk refuses or is full: then no file is left.
 pub fn create(path: &Path, bins: usize) -> Result<FileSamples, OpenError> {
     let spare = (bins / 8).max(1);
-    let mut flash = FileFlash::create(path, flash_bytes(bins, spare, 4096))?;
+    // Under its own name it is whole from the start: a cut leaves a temporary file at most.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(std::format!(".{name}.{}.tmp", std::process::id()));
+    if path.exists() {
+        return Err(io_error(path, "create", std::io::ErrorKind::AlreadyExists.into()).into());
+    }
+    let capacity = flash_bytes(bins, spare, 4096);
+    let mut flash: FileFlash = match FileFlash::create(&temporary, capacity) {
+        // What the user knows of is the image itself.
+        Err(FileError::Io { operation, source, .. }) => {
+            return Err(io_error(path, operation, source).into());
+        }
+        made => made?,
+    };
     let made = format(&mut flash, bins)
         .map_err(|error| refused(path, error))
         .and_then(|()| Ok(flash.sync()?))
-        .and_then(|()| mount(path, flash));
+        .and_then(|()| Ok(publish(&temporary, path)?))
+        .and_then(|()| open(path));
     if made.is_err() {
         // It was made above and holds nothing; the first error is the one to tell.
-        let _ = std::fs::remove_file(path);
+        let _ = std::fs::remove_file(&temporary);
     }
     made
+}
+
+/// Gives the image at `temporary` the name `path`, durably.
+fn publish(temporary: &Path, path: &Path) -> Result<(), FileError> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::rename(temporary, path)
+        .and_then(|()| std::fs::File::open(folder)?.sync_all())
+        .map_err(|source| io_error(path, "rename", source))
+}
+
+fn io_error(path: &Path, operation: &'static str, source: std::io::Error) -> FileError {
+    FileError::Io { path: path.to_owned(), operation, source }
 }
 
 /// Opens the image at `path`.

@@ -104,6 +104,9 @@ pub struct Record {
     pub dropped: u64,
     /// Annotation requests made.
     pub annotations: u64,
+    /// Answers that no round has learned from yet.
+    #[serde(default)]
+    pub new_annotations: u64,
     /// Rounds of fine-tuning done.
     pub rounds: u64,
     /// `seen` at the end of the last round.
@@ -117,9 +120,15 @@ pub struct Record {
     pub synth_kept: u64,
     /// Synthesised questions that the gate rejected.
     pub synth_rejected: u64,
-    /// ROUGE-1 on the held-out dialogues before anything was learned.
+    /// ROUGE-1 of the base on held-out dialogues.
     #[serde(default)]
     pub rouge1_before: Option<f64>,
+    /// SHA-256 of those dialogues and of how replies to them were written.
+    #[serde(default)]
+    pub held_out_hash: String,
+    /// What dialogues are scored by: the entropy and a hash of the lexicons.
+    #[serde(default)]
+    pub scoring: String,
 }
 
 impl Record {
@@ -137,6 +146,7 @@ impl Record {
             accepted: 0,
             dropped: 0,
             annotations: 0,
+            new_annotations: 0,
             rounds: 0,
             seen_at_round: 0,
             in_round: false,
@@ -144,6 +154,8 @@ impl Record {
             synth_kept: 0,
             synth_rejected: 0,
             rouge1_before: None,
+            held_out_hash: String::new(),
+            scoring: String::new(),
         }
     }
 }
@@ -200,6 +212,7 @@ impl State {
         for (field, ours, asked) in [
             ("bins", state.record.bins.to_string(), fresh.bins.to_string()),
             ("policy", state.record.policy.clone(), fresh.policy.clone()),
+            ("scoring", state.record.scoring.clone(), fresh.scoring.clone()),
             ("seed", state.record.seed.to_string(), fresh.seed.to_string()),
         ] {
             if ours != asked && !(field == "bins" && any_bins) {
