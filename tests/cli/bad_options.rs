@@ -45,6 +45,7 @@ fn values_out_of_range_are_named_by_their_option() {
         (&personalize, "--isa", "nonsense"),
         (&personalize, "--lexicons", "nowhere.tsv"),
         (&score, "--entropy", "nonsense"),
+        (&score, "--embedding", "nonsense"),
         (&generate, "--max-tokens", "many"),
         (&generate, "--isa", "nonsense"),
     ] {

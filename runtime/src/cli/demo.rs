@@ -200,7 +200,8 @@ impl Arms<'_> {
         let root = tempfile::tempdir().map_err(|error| format!("temporary folder: {error}"))?;
         let fresh = Record::new(self.engine.base().hashes(), self.size.bins, policy.name, seed);
         let mut state = State::open_or_create(root.path(), fresh, false)?;
-        let selection = Selection { policy, lexicons: self.book, scoring: Scoring::default() };
+        let selection =
+            Selection { policy, lexicons: self.book, scoring: Scoring::default(), frozen: false };
         let mut person = Person::Replay(stream, 0);
         personalize::run(
             self.engine,

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use clap::Args;
 use homespun_core::config::Config;
 use homespun_core::sampler;
+use homespun_core::select::Scoring;
+use homespun_core::select::embedding::Pooling;
+use homespun_core::select::entropy::Entropy;
 use homespun_kernels::{Isa, Kernels};
 
 use crate::adapter::Adapter;
@@ -159,5 +162,29 @@ impl LexiconArgs {
             Some(path) => Table::open(path),
             None => Ok(Table::built_in()),
         }
+    }
+}
+
+/// How dialogues are scored.
+#[derive(Args)]
+pub(crate) struct ScoringArgs {
+    /// histogram (of the last token's state) or token-norm
+    #[arg(long, value_name = "NAME", default_value = "histogram")]
+    entropy: String,
+    /// Which states make the embedding: their mean, or the last token's (mean or last)
+    #[arg(long, value_name = "NAME", default_value = "mean")]
+    embedding: String,
+}
+
+impl ScoringArgs {
+    /// As core takes it.
+    pub(crate) fn get(&self) -> Result<Scoring, String> {
+        let (entropy, pooling) = (&self.entropy, &self.embedding);
+        Ok(Scoring {
+            entropy: Entropy::named(entropy)
+                .ok_or_else(|| format!("--entropy: {entropy:?} is not histogram or token-norm"))?,
+            pooling: Pooling::named(pooling)
+                .ok_or_else(|| format!("--embedding: {pooling:?} is not mean or last"))?,
+        })
     }
 }

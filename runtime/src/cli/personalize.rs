@@ -8,7 +8,7 @@ use homespun_core::select::policy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::options::{LexiconArgs, Machine, ModelArgs, print_json, say};
+use super::options::{LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say};
 use super::{Outcome, score};
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
@@ -60,9 +60,11 @@ pub(crate) struct Args {
     held_out: Option<PathBuf>,
     #[command(flatten)]
     lexicons: LexiconArgs,
-    /// histogram or token-norm
-    #[arg(long, value_name = "NAME", default_value = "histogram")]
-    entropy: String,
+    #[command(flatten)]
+    scoring: ScoringArgs,
+    /// Compare dissimilarities as they were at arrival, not against the buffer as it is
+    #[arg(long)]
+    frozen_dissimilarity: bool,
     /// Learning rate [default: the preset's]
     #[arg(long, value_name = "F")]
     lr: Option<f64>,
@@ -98,7 +100,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let (start, watch) = (Instant::now(), Watch::start());
     let plan = args.plan()?;
-    let scoring = score::scoring(&args.entropy)?;
+    let scoring = args.scoring.get()?;
     let policy = policy_named(&args.policy)?;
     let base = args.model.open()?;
     let layers = base.layers()?;
@@ -113,7 +115,8 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let mut fresh = Record::new(base.hashes(), args.bins.unwrap_or(128), policy.name, args.seed);
     fresh.scoring = score::fingerprint(scoring, &book);
     let mut state = State::open_or_create(&args.state, fresh, args.bins.is_none())?;
-    let selection = Selection { policy, lexicons: &book, scoring };
+    let selection =
+        Selection { policy, lexicons: &book, scoring, frozen: args.frozen_dissimilarity };
 
     let measure =
         |adapter: Option<Adapter>, dialogues: &[Dialogue]| -> Result<f64, crate::engine::Error> {

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use homespun_core::select::Scoring;
-use homespun_core::select::entropy::Entropy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Outcome;
-use super::options::{LexiconArgs, Machine, ModelArgs, print_json, say};
+use super::options::{LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say};
 use crate::engine::Engine;
 use crate::lexicon::Table;
 use crate::personalize::buffer::Buffer;
@@ -32,9 +31,8 @@ pub(crate) struct Args {
     state: Option<PathBuf>,
     #[command(flatten)]
     lexicons: LexiconArgs,
-    /// histogram (of the last token's state) or token-norm
-    #[arg(long, value_name = "NAME", default_value = "histogram")]
-    entropy: String,
+    #[command(flatten)]
+    scoring: ScoringArgs,
     /// Stop at the first line that cannot be read
     #[arg(long)]
     strict: bool,
@@ -44,7 +42,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let scoring = scoring(&args.entropy)?;
+    let scoring = args.scoring.get()?;
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
@@ -96,16 +94,9 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// Scoring with the entropy that `--entropy` names.
-pub(crate) fn scoring(name: &str) -> Result<Scoring, String> {
-    let entropy = Entropy::named(name)
-        .ok_or_else(|| format!("--entropy: {name:?} is not histogram or token-norm"))?;
-    Ok(Scoring { entropy, ..Scoring::default() })
-}
-
-/// What a buffer's scores and domains depend on: they compare only with those of the same entropy and
-/// lexicons.
+/// What a buffer's scores and domains depend on: they compare only with those of the same entropy,
+/// embedding and lexicons.
 pub(crate) fn fingerprint(scoring: Scoring, book: &Table) -> String {
     let words = format!("{:?}", book.lexicons());
-    format!("{} {:x}", scoring.entropy.name(), Sha256::digest(words))
+    format!("{} {} {:x}", scoring.entropy.name(), scoring.pooling.name(), Sha256::digest(words))
 }

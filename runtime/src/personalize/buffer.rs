@@ -1,8 +1,9 @@
 //! The sample buffer with owned dialogues: what the rounds of a device with a file system use.
 
 use homespun_core::select::policy::scratch_len;
-use homespun_core::select::{Policy, Setting, Verdict};
+use homespun_core::select::{Setting, Verdict};
 
+use super::Selection;
 use super::annotate::Question;
 use super::score::Features;
 use crate::dialogue::{Dialogue, Message, Role};
@@ -119,7 +120,7 @@ impl Buffer {
     /// If the image cannot be read or written; the buffer is then as it was.
     pub fn observe(
         &mut self,
-        policy: &Policy,
+        selection: &Selection,
         seed: u64,
         arrival: u64,
         dialogue: &Dialogue,
@@ -134,9 +135,9 @@ impl Buffer {
             ..Sample::default()
         };
         let Self { samples, path, scratch, .. } = self;
-        let mut setting = Setting { seed, frozen: false, scratch };
+        let mut setting = Setting { seed, frozen: selection.frozen, scratch };
         let observed = samples
-            .observe(policy, &sample, &features.embedding, &mut setting)
+            .observe(selection.policy, &sample, &features.embedding, &mut setting)
             .map_err(|source| Error::Samples { path: path.clone(), source })?;
         Ok((observed.verdict, observed.lost_turns))
     }

@@ -61,6 +61,8 @@ pub struct Selection<'a> {
     pub lexicons: &'a Table,
     /// Which entropy, which embedding.
     pub scoring: Scoring,
+    /// Whether dissimilarities are compared as they were at arrival.
+    pub frozen: bool,
 }
 
 /// Dialogues as they come.
@@ -162,7 +164,7 @@ pub fn run(
         };
         let arrival = place.first + at as u64;
         let seed = state.record.seed;
-        let observed = buffer.observe(selection.policy, seed, arrival, dialogue, features);
+        let observed = buffer.observe(&selection, seed, arrival, dialogue, features);
         let (verdict, lost) = match observed {
             Err(error) if error.is_too_long() => {
                 progress.say(&format!("dialogue {}: {error}; left out", at + 1));
