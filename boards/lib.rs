@@ -8,6 +8,9 @@ mod host;
 mod jetson_orin;
 mod pi5;
 
+/// The machine that the program runs on, where nothing else is said.
+pub use host::BOARD as HOST;
+
 /// A part of a board's flash or disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use homespun_boards::HOST;
 use homespun_core::select::Policy;
 use homespun_core::select::policy;
 use serde_json::json;
@@ -112,7 +113,8 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         Some(path) => Some(super::read_held_out(path, args.strict)?),
         None => None,
     };
-    let mut fresh = Record::new(base.hashes(), args.bins.unwrap_or(128), policy.name, args.seed);
+    let mut fresh =
+        Record::new(base.hashes(), args.bins.unwrap_or(HOST.bins), policy.name, args.seed);
     fresh.scoring = score::fingerprint(scoring, &book);
     let mut state = State::open_or_create(&args.state, fresh, args.bins.is_none())?;
     let selection =
