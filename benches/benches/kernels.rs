@@ -33,7 +33,9 @@ fn matvec(c: &mut Criterion) {
         let (x, w, mut y) = (numbers(k), numbers(n * k), vec![0.0; n]);
         let halves: Vec<_> = w.iter().map(|&w| half::bf16::from_f32(w)).collect();
         for (name, data) in [("f32", Data::F32(&w)), ("bf16", Data::Bf16(&halves))] {
-            group.throughput(Throughput::Bytes((n * k * data.dtype().bytes()) as u64));
+            group.throughput(Throughput::Bytes(
+                data.dtype().matrix_bytes(n, k).expect("a small matrix") as u64,
+            ));
             for kernels in Kernels::available() {
                 let id =
                     BenchmarkId::new(format!("{}/{name}", kernels.isa().name()), shape(1, n, k));

@@ -197,7 +197,7 @@ impl<'a> Model<'a> {
     ) -> Result<(), Error> {
         let embed = self.weights.embed;
         compute.rows(x, self.config.dim, &|t, x| {
-            compute.kernels.widen(embed.row(tokens[t] as usize), x);
+            compute.kernels.widen_row(embed, tokens[t] as usize, x);
         });
         named(x, "model.embed_tokens")
     }

@@ -7,6 +7,7 @@
 
 use core::fmt::{self, Write};
 
+use homespun_kernels::quant::Packed;
 use homespun_kernels::{Data, Matrix};
 
 use crate::config::Config;
@@ -70,6 +71,19 @@ pub trait TensorSource<'a> {
     /// # Errors
     /// If the tensor is there with another shape or an unreadable element type.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Option<Data<'a>>, Self::Error>;
+
+    /// The quantised matrix `(rows, cols)` of this name; `Ok(None)` if there is none, or a dense one.
+    ///
+    /// # Errors
+    /// If it is there with another shape or in an unreadable format.
+    fn packed(
+        &self,
+        _name: &str,
+        _rows: usize,
+        _cols: usize,
+    ) -> Result<Option<Packed<'a>>, Self::Error> {
+        Ok(None)
+    }
 }
 
 /// A tensor's name.
@@ -266,7 +280,19 @@ impl<'a, S: TensorSource<'a>> Loader<'_, S> {
         rows: usize,
         cols: usize,
     ) -> Result<Option<Matrix<'a>>, LoadError<S::Error>> {
-        let data = self.maybe(&self.name(part, ""), &[rows, cols])?;
+        self.named_matrix(&self.name(part, ""), rows, cols)
+    }
+
+    fn named_matrix(
+        &self,
+        name: &Name,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Option<Matrix<'a>>, LoadError<S::Error>> {
+        if let Some(packed) = self.source.packed(name, rows, cols).map_err(LoadError::Source)? {
+            return Ok(Some(Matrix::packed(packed)));
+        }
+        let data = self.maybe(name, &[rows, cols])?;
         Ok(data.map(|data| Matrix::new(data, rows, cols)))
     }
 
@@ -283,9 +309,10 @@ impl<'a, S: TensorSource<'a>> Loader<'_, S> {
         bias: bool,
     ) -> Result<Linear<'a>, LoadError<S::Error>> {
         let name = self.name(part, ".weight");
-        let data = self.maybe(&name, &[outputs, inputs])?.ok_or(LoadError::Missing { name })?;
+        let weight =
+            self.named_matrix(&name, outputs, inputs)?.ok_or(LoadError::Missing { name })?;
         let bias = if bias { Some(self.vector(part, ".bias", outputs)?) } else { None };
-        Ok(Linear { weight: Matrix::new(data, outputs, inputs), bias })
+        Ok(Linear { weight, bias })
     }
 }
 

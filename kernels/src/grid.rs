@@ -41,6 +41,14 @@ pub(crate) fn chunk(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
     }
 }
 
+/// Elements of a chunk of elementwise work.
+const ELEMENTS: usize = 1 << 13;
+
+/// Rows of `cols` elements that make a chunk of elementwise work.
+pub(crate) fn rows(cols: usize) -> usize {
+    (ELEMENTS / cols.max(1)).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::chunk;

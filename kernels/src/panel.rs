@@ -10,6 +10,7 @@
 //! Sums over k run in order inside a block, and blocks are added in order.
 
 use crate::matrix::{Data, Matrix};
+use crate::quant::Packed;
 use crate::tile::Tile;
 
 /// Columns of a panel.
@@ -65,6 +66,25 @@ pub(crate) struct Micro {
     pub tile: unsafe fn(a: Factor, b: &Panel, alpha: f32, accumulate: bool, c: &mut Tile),
     /// `panel[i][j] = b[k + i][col + j]` for `j < width`; other columns hold anything.
     pub pack: unsafe fn(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel),
+}
+
+/// `panel[i][j] = w[k + i][col + j]` for `j < width`.
+pub(crate) fn unpack_rows(w: Packed, k: usize, col: usize, width: usize, panel: &mut Panel) {
+    for (i, to) in panel.iter_mut().enumerate() {
+        w.dequantize(k + i, col, &mut to[..width]);
+    }
+}
+
+/// `panel[i][j] = w[col + j][k + i]` for `j < width`.
+pub(crate) fn unpack_cols(w: Packed, k: usize, col: usize, width: usize, panel: &mut Panel) {
+    let mut row = [0.0; DEPTH];
+    let row = &mut row[..panel.len()];
+    for j in 0..width {
+        w.dequantize(col + j, k, row);
+        for (to, from) in panel.iter_mut().zip(&*row) {
+            to[j] = *from;
+        }
+    }
 }
 
 #[repr(align(64))]

@@ -5,10 +5,11 @@ use core::fmt;
 #[cfg(target_arch = "x86_64")]
 use crate::avx2;
 use crate::grid;
-use crate::matrix::{Data, Matrix};
+use crate::matrix::{Data, Matrix, Storage};
 #[cfg(target_arch = "aarch64")]
 use crate::neon;
-use crate::pool::Pool;
+use crate::pool::{Pool, chunks_mut};
+use crate::quant::{ActivationBlock, Activations, Packed};
 use crate::scalar;
 use crate::tile::{Tile, tiles_mut};
 
@@ -19,20 +20,40 @@ pub enum Isa {
     Scalar,
     /// AVX2 with FMA and F16C.
     Avx2,
+    /// The same with AVX-VNNI for int8 products.
+    AvxVnni,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// The same with VNNI for int8 products.
+    Avx512Vnni,
     /// Armv8-A Advanced SIMD.
     Neon,
+    /// The same with the dot products of Armv8.2-A.
+    NeonDotprod,
 }
 
 impl Isa {
     /// Every instruction set, from the plainest.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Neon];
+    pub const ALL: [Isa; 7] = [
+        Isa::Scalar,
+        Isa::Avx2,
+        Isa::AvxVnni,
+        Isa::Avx512,
+        Isa::Avx512Vnni,
+        Isa::Neon,
+        Isa::NeonDotprod,
+    ];
 
     /// The name that `--isa` takes.
     pub const fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avxvnni",
+            Isa::Avx512 => "avx512",
+            Isa::Avx512Vnni => "avx512vnni",
             Isa::Neon => "neon",
+            Isa::NeonDotprod => "dotprod",
         }
     }
 }
@@ -54,13 +75,43 @@ pub struct Kernels {
     pub(crate) forward: unsafe fn(&[f32], Matrix, bool, &mut Tile),
     pub(crate) backward: unsafe fn(&[f32], Matrix, bool, &mut Tile),
     pub(crate) outer: unsafe fn(f32, &[f32], &[f32], usize, &mut Tile),
+    pub(crate) quantize: unsafe fn(&[f32], &mut [ActivationBlock]),
+    pub(crate) forward_i8: unsafe fn(Activations, Packed, bool, &mut Tile),
+}
+
+/// What a product multiplies: activations `(T, K)`.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// As they are.
+    F32(&'a [f32]),
+    /// Quantised; the matrix must be packed.
+    I8(Activations<'a>),
+}
+
+/// One of several products of the same activations: `y = x wᵀ`, or `y += x wᵀ`.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// `(N, K)`.
+    pub w: Matrix<'a>,
+    /// Whether to add to what `y` holds.
+    pub accumulate: bool,
+    /// `(T, N)`.
+    pub y: &'a mut [f32],
 }
 
 static SCALAR: Kernels = scalar::TABLE;
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = avx2::TABLE;
+#[cfg(target_arch = "x86_64")]
+static AVX_VNNI: Kernels = Kernels { isa: Isa::AvxVnni, ..avx2::TABLE };
+#[cfg(target_arch = "x86_64")]
+static AVX512: Kernels = Kernels { isa: Isa::Avx512, ..avx2::TABLE };
+#[cfg(target_arch = "x86_64")]
+static AVX512_VNNI: Kernels = Kernels { isa: Isa::Avx512Vnni, ..avx2::TABLE };
 #[cfg(target_arch = "aarch64")]
 static NEON: Kernels = neon::TABLE;
+#[cfg(target_arch = "aarch64")]
+static NEON_DOTPROD: Kernels = Kernels { isa: Isa::NeonDotprod, ..neon::TABLE };
 
 /// Whether this CPU has a feature: asked at run time, or without `std` known when compiled.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
@@ -82,6 +133,18 @@ macro_rules! has {
     };
 }
 
+/// What every x86 table of ours needs at least.
+#[cfg(target_arch = "x86_64")]
+fn avx2() -> bool {
+    has!("avx2") && has!("fma") && has!("f16c")
+}
+
+/// What every table with 512-bit registers needs.
+#[cfg(target_arch = "x86_64")]
+fn avx512() -> bool {
+    avx2() && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
+}
+
 impl fmt::Debug for Kernels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kernels").field("isa", &self.isa).finish_non_exhaustive()
@@ -99,13 +162,21 @@ impl Kernels {
         match isa {
             Isa::Scalar => Some(&SCALAR),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => ([has!("avx2"), has!("fma"), has!("f16c")] == [true; 3]).then_some(&AVX2),
+            Isa::Avx2 => avx2().then_some(&AVX2),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => (avx2() && has!("avxvnni")).then_some(&AVX_VNNI),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512().then_some(&AVX512),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => (avx512() && has!("avx512vnni")).then_some(&AVX512_VNNI),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 => None,
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni => None,
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => has!("neon").then_some(&NEON),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDotprod => (has!("neon") && has!("dotprod")).then_some(&NEON_DOTPROD),
             #[cfg(not(target_arch = "aarch64"))]
-            Isa::Neon => None,
+            Isa::Neon | Isa::NeonDotprod => None,
         }
     }
 
@@ -193,16 +264,83 @@ impl Kernels {
         unsafe { (self.exp)(x) }
     }
 
+    /// Row `row` of `w (N, K)` as f32.
+    ///
+    /// # Panics
+    /// If there is no such row, or `y` is not `(K)`.
+    pub fn widen_row(&self, w: Matrix, row: usize, y: &mut [f32]) {
+        assert_eq!(w.cols(), y.len());
+        match w.storage() {
+            Storage::Dense(data) => {
+                self.widen(data.slice(row * w.cols(), (row + 1) * w.cols()), y);
+            }
+            Storage::Packed(packed) => packed.dequantize(row, 0, y),
+        }
+    }
+
+    /// `x (T, K)` as int8 in `blocks`, [`Activations::width`] for each token.
+    ///
+    /// # Panics
+    /// If the lengths do not fit `k` or each other.
+    pub fn quantize<'a>(
+        &self,
+        pool: &dyn Pool,
+        x: &[f32],
+        k: usize,
+        blocks: &'a mut [ActivationBlock],
+    ) -> Activations<'a> {
+        let width = Activations::width(k);
+        let tokens = x.len().checked_div(k).unwrap_or(0);
+        assert!(x.len() == tokens * k && blocks.len() == tokens * width, "lengths do not fit");
+        if tokens > 0 {
+            let rows = grid::rows(k);
+            chunks_mut(pool, blocks, rows * width, &|i, blocks| {
+                let x = x[i * rows * k..].chunks_exact(k);
+                for (x, blocks) in x.zip(blocks.chunks_exact_mut(width)) {
+                    // SAFETY: a table is handed out only where the CPU has its instruction set.
+                    unsafe { (self.quantize)(x, blocks) }
+                }
+            });
+        }
+        Activations::new(blocks, k)
+    }
+
     /// `y = x wᵀ` (or `y += x wᵀ`): `x` is `(T, K)`, `w` is `(N, K)`, `y` is `(T, N)`.
     ///
     /// # Panics
     /// If `x` or `y` is not of a shape that fits `w`.
     pub fn matmul(&self, pool: &dyn Pool, x: &[f32], w: Matrix, accumulate: bool, y: &mut [f32]) {
-        let (n, k) = (w.rows(), w.cols());
-        let t = tokens(x.len(), k, y.len(), n);
-        tiles_mut(pool, y, (t, n), grid::chunk(t, n, k), &|mut y| {
-            // SAFETY: a table is handed out only where the CPU has its instruction set.
-            unsafe { (self.forward)(x, w, accumulate, &mut y) }
+        self.matmul_each(pool, Input::F32(x), [Product { w, accumulate, y }]);
+    }
+
+    /// Several products of the same activations, their chunks shared out together.
+    ///
+    /// # Panics
+    /// If `x` or a `y` is not of a shape that fits its matrix, or `x` is int8 and the matrix dense.
+    pub fn matmul_each<const N: usize>(&self, pool: &dyn Pool, x: Input, each: [Product; N]) {
+        let weights = each.each_ref().map(|product| (product.w, product.accumulate));
+        let cuts = each.map(|Product { w, y, .. }| {
+            let (n, k) = (w.rows(), w.cols());
+            let t = match x {
+                Input::F32(x) => tokens(x.len(), k, y.len(), n),
+                Input::I8(x) => {
+                    assert!(x.cols() == k && matches!(w.storage(), Storage::Packed(_)));
+                    tokens(x.blocks().len(), Activations::width(k), y.len(), n)
+                }
+            };
+            (y, (t, n), grid::chunk(t, n, k))
+        });
+        tiles_mut(pool, cuts, &|i, mut y| {
+            let (w, accumulate) = weights[i];
+            match (x, w.storage()) {
+                // SAFETY: a table is handed out only where the CPU has its instruction set.
+                (Input::F32(x), _) => unsafe { (self.forward)(x, w, accumulate, &mut y) },
+                (Input::I8(x), Storage::Packed(w)) => {
+                    // SAFETY: as above.
+                    unsafe { (self.forward_i8)(x, w, accumulate, &mut y) }
+                }
+                (Input::I8(_), Storage::Dense(_)) => unreachable!("asserted above"),
+            }
         });
     }
 
@@ -220,7 +358,7 @@ impl Kernels {
     ) {
         let (n, k) = (w.rows(), w.cols());
         let t = tokens(d_x.len(), k, d_y.len(), n);
-        tiles_mut(pool, d_x, (t, k), grid::chunk(t, k, n), &|mut d_x| {
+        tiles_mut(pool, [(d_x, (t, k), grid::chunk(t, k, n))], &|_, mut d_x| {
             // SAFETY: a table is handed out only where the CPU has its instruction set.
             unsafe { (self.backward)(d_y, w, accumulate, &mut d_x) }
         });
@@ -244,7 +382,7 @@ impl Kernels {
         }
         let (n, k) = (d_y.len() / tokens, x.len() / tokens);
         assert!(d_y.len() == tokens * n && x.len() == tokens * k && d_w.len() == n * k);
-        tiles_mut(pool, d_w, (n, k), grid::chunk(n, k, tokens), &|mut d_w| {
+        tiles_mut(pool, [(d_w, (n, k), grid::chunk(n, k, tokens))], &|_, mut d_w| {
             // SAFETY: a table is handed out only where the CPU has its instruction set.
             unsafe { (self.outer)(a, d_y, x, tokens, &mut d_w) }
         });

@@ -131,24 +131,33 @@ impl Grid<'_> {
     }
 }
 
-/// Cuts the matrix `(rows, cols)` in `data` into tiles of `size`, `(rows, cols)` each (less at the
-/// right and lower edge), and runs `job` on each.
+/// A matrix to cut: its elements, its `(rows, cols)`, and those of a tile.
+pub(crate) type Cut<'a> = (&'a mut [f32], (usize, usize), (usize, usize));
+
+/// Cuts each matrix into tiles of its size (less at the right and lower edge), and runs
+/// `job(i, tile)` on each tile of matrix `i`.
 ///
 /// # Panics
-/// If `data` is not of that shape, a size is zero, or the pool does not run each chunk once.
-pub(crate) fn tiles_mut(
+/// If a matrix is not of its shape, a size is zero, or the pool does not run each chunk once.
+pub(crate) fn tiles_mut<const N: usize>(
     pool: &dyn Pool,
-    data: &mut [f32],
-    shape: (usize, usize),
-    size: (usize, usize),
-    job: &(dyn Fn(Tile) + Sync),
+    matrices: [Cut; N],
+    job: &(dyn Fn(usize, Tile) + Sync),
 ) {
-    assert!(size.0 > 0 && size.1 > 0, "tiles need a size");
-    let whole = Tile::new(data, 0..shape.0, 0..shape.1);
-    let grid = Grid { whole, tile_rows: size.0, tile_cols: size.1 };
-    run_once(pool, grid.cells(), &|i| {
-        // SAFETY: cells are disjoint, and `run_once` gives each index to one call.
-        job(unsafe { grid.cell(i) });
+    let grids = matrices.map(|(data, shape, size)| {
+        assert!(size.0 > 0 && size.1 > 0, "tiles need a size");
+        let whole = Tile::new(data, 0..shape.0, 0..shape.1);
+        Grid { whole, tile_rows: size.0, tile_cols: size.1 }
+    });
+    run_once(pool, grids.iter().map(Grid::cells).sum(), &|mut cell| {
+        for (i, grid) in grids.iter().enumerate() {
+            if cell < grid.cells() {
+                // SAFETY: cells are disjoint, and `run_once` gives each number, hence each cell of
+                // each grid, to one call.
+                return job(i, unsafe { grid.cell(cell) });
+            }
+            cell -= grid.cells();
+        }
     });
 }
 
@@ -161,15 +170,18 @@ mod tests {
     fn tiles_cover_each_element_once() {
         for (rows, cols) in [(0, 0), (0, 5), (5, 0), (1, 1), (7, 5), (16, 33)] {
             let mut data = vec![0.0; rows * cols];
-            tiles_mut(&Serial, &mut data, (rows, cols), (3, 4), &|mut tile| {
+            let mut other = vec![0.0; cols];
+            let cuts = [(&mut data[..], (rows, cols), (3, 4)), (&mut other[..], (1, cols), (1, 2))];
+            tiles_mut(&Serial, cuts, &|matrix, mut tile| {
                 for row in tile.rows() {
                     let first = tile.cols().start;
                     for (i, x) in tile.row(row).iter_mut().enumerate() {
-                        *x += (row * cols + first + i + 1) as f32;
+                        *x += (row * cols + first + i + 1) as f32 * (matrix + 1) as f32;
                     }
                 }
             });
             assert!(data.iter().enumerate().all(|(i, &x)| x == (i + 1) as f32), "{rows}x{cols}");
+            assert!(other.iter().enumerate().all(|(i, &x)| x == 2.0 * (i + 1) as f32));
         }
     }
 

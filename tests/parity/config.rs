@@ -45,7 +45,7 @@ fn the_goldens_cover_what_they_are_for() {
         let config = checkpoint.config();
         let layers = checkpoint.layers().expect(name);
         families.push(config.family);
-        dtypes.push(layers[0].q_proj.weight.data().dtype());
+        dtypes.push(layers[0].q_proj.weight.dtype());
         scaled += usize::from(config.rope_scaling != RopeScaling::None);
         untied += usize::from(!config.tied);
         head_100 += usize::from(config.head_dim == 100);

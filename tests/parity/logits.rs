@@ -133,7 +133,9 @@ fn a_planted_change_of_the_shape_is_seen() {
 
 /// A copy of `matrix` in f32 whose rows are those of the next kv head.
 fn next_head(matrix: Matrix, head_dim: usize) -> Vec<f32> {
-    let mut rows: Vec<f32> = (0..matrix.data().len()).map(|i| matrix.data().get(i)).collect();
+    let mut rows: Vec<f32> = (0..matrix.rows() * matrix.cols())
+        .map(|i| matrix.get(i / matrix.cols(), i % matrix.cols()))
+        .collect();
     rows.rotate_left(head_dim * matrix.cols());
     rows
 }

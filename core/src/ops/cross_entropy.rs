@@ -64,8 +64,8 @@ pub(crate) fn forward_backward(
     }
     if let Some((d_x, scale)) = d_x {
         compute.rows(d_x, dim, &|t, d_x| {
-            let target = head.row(targets[t] as usize);
-            d_x.iter_mut().enumerate().for_each(|(i, d)| *d = (*d - target.get(i)) * scale);
+            let target = targets[t] as usize;
+            d_x.iter_mut().enumerate().for_each(|(i, d)| *d = (*d - head.get(target, i)) * scale);
         });
     }
     z.iter().step_by(2).map(|&z| f64::from(z)).sum::<f64>() - target_logits

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use homespun_kernels::Storage;
+
 use super::*;
 use crate::config::RopeScaling;
 use crate::family;
@@ -86,6 +88,14 @@ fn saved(c: &Config) -> Vectors {
     Vectors(list.into_iter().enumerate().map(filled).collect())
 }
 
+/// The elements of a matrix that is not packed.
+fn dense(matrix: Matrix<'_>) -> Data<'_> {
+    match matrix.storage() {
+        Storage::Dense(data) => data,
+        Storage::Packed(_) => panic!("packed"),
+    }
+}
+
 #[test]
 fn every_family_loads_each_tensor_once_from_its_name() {
     for spec in family::ALL {
@@ -94,7 +104,7 @@ fn every_family_loads_each_tensor_once_from_its_name() {
         let mut layers = vec![Layer::empty(); 2];
         let source = &tensors;
         let weights = load(&source, &config, &mut layers).expect(spec.model_type);
-        let mut seen = vec![weights.embed.data(), weights.norm, weights.head.data()];
+        let mut seen = vec![dense(weights.embed), weights.norm, dense(weights.head)];
         for layer in weights.layers {
             seen.extend([layer.input_norm, layer.post_norm]);
             seen.extend([layer.q_norm, layer.k_norm].into_iter().flatten());
@@ -107,7 +117,7 @@ fn every_family_loads_each_tensor_once_from_its_name() {
                 layer.up_proj,
                 layer.down_proj,
             ] {
-                seen.push(linear.weight.data());
+                seen.push(dense(linear.weight));
                 seen.extend(linear.bias);
             }
         }
@@ -116,10 +126,10 @@ fn every_family_loads_each_tensor_once_from_its_name() {
         assert_eq!(seen, (0..tensors.0.len()).collect::<Vec<_>>(), "{}", spec.model_type);
         let value = |name: &str| tensors.0[name].1[0];
         let v = weights.layers[1].v_proj.weight;
-        assert_eq!(v.data().get(0), value("model.layers.1.self_attn.v_proj.weight"));
+        assert_eq!(v.get(0, 0), value("model.layers.1.self_attn.v_proj.weight"));
         let up = weights.layers[0].up_proj.weight;
-        assert_eq!(up.data().get(0), value("model.layers.0.mlp.up_proj.weight"));
-        assert_eq!(weights.head.data().get(0), value("lm_head.weight"));
+        assert_eq!(up.get(0, 0), value("model.layers.0.mlp.up_proj.weight"));
+        assert_eq!(weights.head.get(0, 0), value("lm_head.weight"));
     }
 }
 
@@ -167,8 +177,8 @@ fn a_tied_head_is_the_embedding_under_either_name() {
         tensors.0.remove(removed);
         let mut layers = [Layer::empty(); 2];
         let weights = load(&&tensors, &config, &mut layers).expect(kept);
-        assert_eq!(weights.embed.data().get(0), tensors.0[kept].1[0]);
-        assert_eq!(weights.head.data().get(0), tensors.0[kept].1[0]);
+        assert_eq!(weights.embed.get(0, 0), tensors.0[kept].1[0]);
+        assert_eq!(weights.head.get(0, 0), tensors.0[kept].1[0]);
     }
     let mut tensors = saved(&config);
     tensors.0.retain(|name, _| name.starts_with("model.layers") || name == "model.norm.weight");

@@ -1,7 +1,10 @@
 //! The order and the number of threads change no bit.
 
+use bytemuck::Zeroable;
+
 use super::*;
-use crate::{Matrix, Pool, Serial};
+use crate::quant::{ActivationBlock, Activations};
+use crate::{Input, Pool, Product, Serial};
 
 /// Last chunk first.
 struct Reversed;
@@ -36,12 +39,22 @@ impl Pool for Four {
 /// All three products of a shape that splits into many chunks, one after the other.
 fn products(kernels: &Kernels, pool: &dyn Pool, (t, n, k): (usize, usize, usize)) -> Vec<u32> {
     let (x, w, d_y) = (numbers(t * k, 1), numbers(n * k, 2), numbers(t * n, 3));
-    let bf16 = Weights::new(DType::Bf16, &w);
+    let [bf16, q8, q4] = [DType::Bf16, DType::Q8, DType::Q4].map(|d| Stored::new(d, &w, k));
     let (mut y, mut d_x, mut d_w) = (vec![0.0; t * n], vec![0.0; t * k], vec![0.0; n * k]);
     kernels.matmul(pool, &x, Matrix::new(Data::F32(&w), n, k), false, &mut y);
-    kernels.matmul(pool, &x, Matrix::new(bf16.data(), n, k), true, &mut y);
+    kernels.matmul(pool, &x, bf16.matrix(n, k), true, &mut y);
     kernels.matmul_backward(pool, &d_y, Matrix::new(Data::F32(&w), n, k), false, &mut d_x);
     kernels.outer_accumulate(pool, 2.0, &d_y, &x, t, &mut d_w);
+    let mut blocks = vec![ActivationBlock::zeroed(); t * Activations::width(k)];
+    let quantised = kernels.quantize(pool, &x, k, &mut blocks);
+    let (mut y8, mut y4) = (vec![0.0; t * n], vec![0.0; t * n]);
+    let each = [(&q8, &mut y8), (&q4, &mut y4)].map(|(w, y)| Product {
+        w: w.matrix(n, k),
+        accumulate: false,
+        y,
+    });
+    kernels.matmul_each(pool, Input::I8(quantised), each);
+    y.extend(y8.iter().chain(&y4));
     y.iter().chain(&d_x).chain(&d_w).map(|x| x.to_bits()).collect()
 }
 

@@ -55,10 +55,10 @@ fn axpy_agrees_within_one_rounding() {
 
 #[test]
 fn widening_is_exact() {
-    for dtype in DTYPES {
+    for dtype in DENSE {
         for (kernels, len) in others().flat_map(|kernels| lengths().map(move |len| (kernels, len)))
         {
-            let x = Weights::new(dtype, &numbers(len, 1));
+            let x = Stored::new(dtype, &numbers(len, 1), len);
             let (mut got, mut want) = (vec![9.0; len], vec![8.0; len]);
             kernels.widen(x.data(), &mut got);
             specification().widen(x.data(), &mut want);
@@ -87,13 +87,13 @@ fn every_half_widens_exactly() {
 
 #[test]
 fn norms_agree() {
-    for dtype in DTYPES {
+    for dtype in DENSE {
         for (kernels, len) in others().flat_map(|kernels| lengths().map(move |len| (kernels, len)))
         {
             if len == 0 {
                 continue;
             }
-            let (x, weight) = (numbers(len, 1), Weights::new(dtype, &numbers(len, 2)));
+            let (x, weight) = (numbers(len, 1), Stored::new(dtype, &numbers(len, 2), len));
             let (mut got, mut want) = (vec![9.0; len], vec![8.0; len]);
             let scale = kernels.rmsnorm(&x, weight.data(), 1e-5, &mut got);
             let want_scale = specification().rmsnorm(&x, weight.data(), 1e-5, &mut want);

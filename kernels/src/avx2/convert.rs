@@ -44,6 +44,16 @@ impl Load for f16 {
     }
 }
 
+impl Load for i8 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn load(from: &[i8; 8]) -> __m256 {
+        // SAFETY: the reference covers the 8 bytes read.
+        let bytes = unsafe { _mm_loadl_epi64(from.as_ptr().cast()) };
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn store(to: &mut [f32; 8], x: __m256) {
@@ -57,6 +67,7 @@ pub fn widen(x: Data, y: &mut [f32]) {
         Data::F32(x) => y.copy_from_slice(x),
         Data::Bf16(x) => widen_stored(x, y),
         Data::F16(x) => widen_stored(x, y),
+        Data::I8(x) => widen_stored(x, y),
     }
 }
 

@@ -7,8 +7,8 @@ use super::convert::{Load, store};
 use super::matvec;
 #[cfg(feature = "std")]
 use crate::gemm;
-use crate::matrix::{Data, Matrix};
-use crate::panel::{Factor, Micro, Panel, Source};
+use crate::matrix::{Data, Matrix, Storage};
+use crate::panel::{self, Factor, Micro, Panel, Source};
 use crate::tile::Tile;
 
 const MICRO: Micro = Micro { rows: 6, tile, pack };
@@ -19,14 +19,18 @@ const FEW_TOKENS: usize = 48;
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
     #[cfg(feature = "std")]
-    if let Data::F32(data) = w.data()
+    if let Storage::Dense(Data::F32(data)) = w.storage()
         && gemm::suits_forward(y.rows().len())
         && y.cols().len() >= gemm::WIDTH
     {
         return gemm::forward(x, data, w.cols(), accumulate, y);
     }
-    if (y.rows().len() < FEW_TOKENS || y.cols().len() < 16) && w.cols() >= 16 {
-        return matvec::forward(x, w, accumulate, y);
+    let few = y.rows().len() < FEW_TOKENS || y.cols().len() < 16;
+    if let Storage::Dense(data) = w.storage()
+        && few
+        && w.cols() >= 16
+    {
+        return matvec::forward(x, data, w.cols(), accumulate, y);
     }
     // SAFETY: this function runs only with the features of `MICRO`.
     unsafe { MICRO.forward(x, w, accumulate, y) }
@@ -35,7 +39,7 @@ pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn backward(d_y: &[f32], w: Matrix, accumulate: bool, d_x: &mut Tile) {
     #[cfg(feature = "std")]
-    if let Data::F32(data) = w.data()
+    if let Storage::Dense(Data::F32(data)) = w.storage()
         && gemm::suits_backward(d_x.rows().len())
         && d_x.cols().len() >= gemm::WIDTH
     {
@@ -111,15 +115,35 @@ fn tile_of<const M: usize, const V: usize>(
 #[target_feature(enable = "avx2,fma,f16c")]
 fn pack(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel) {
     match b {
-        Source::Rows(w) => match w.data() {
-            Data::F32(data) => pack_rows(data, w.cols(), k, col, width, panel),
-            Data::Bf16(data) => pack_rows(data, w.cols(), k, col, width, panel),
-            Data::F16(data) => pack_rows(data, w.cols(), k, col, width, panel),
+        Source::Rows(w) => match w.storage() {
+            Storage::Dense(Data::F32(data)) => {
+                pack_rows(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::Bf16(data)) => {
+                pack_rows(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::F16(data)) => {
+                pack_rows(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::I8(data)) => {
+                pack_rows(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Packed(w) => panel::unpack_rows(w, k, col, width, panel),
         },
-        Source::Cols(w) => match w.data() {
-            Data::F32(data) => pack_cols(data, w.cols(), k, col, width, panel),
-            Data::Bf16(data) => pack_cols(data, w.cols(), k, col, width, panel),
-            Data::F16(data) => pack_cols(data, w.cols(), k, col, width, panel),
+        Source::Cols(w) => match w.storage() {
+            Storage::Dense(Data::F32(data)) => {
+                pack_cols(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::Bf16(data)) => {
+                pack_cols(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::F16(data)) => {
+                pack_cols(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::I8(data)) => {
+                pack_cols(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Packed(w) => panel::unpack_cols(w, k, col, width, panel),
         },
     }
 }

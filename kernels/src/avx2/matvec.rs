@@ -11,18 +11,19 @@ use core::arch::x86_64::*;
 
 use super::convert::Load;
 use super::vector::sum;
-use crate::matrix::{Data, Matrix};
+use crate::matrix::Data;
 use crate::tile::Tile;
 
 /// Bytes between the weights that are asked for and those in use, when they stream from memory.
 const AHEAD: usize = 4096;
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
-    match w.data() {
-        Data::F32(data) => forward_stored(x, data, w.cols(), accumulate, y),
-        Data::Bf16(data) => forward_stored(x, data, w.cols(), accumulate, y),
-        Data::F16(data) => forward_stored(x, data, w.cols(), accumulate, y),
+pub fn forward(x: &[f32], w: Data, k: usize, accumulate: bool, y: &mut Tile) {
+    match w {
+        Data::F32(data) => forward_stored(x, data, k, accumulate, y),
+        Data::Bf16(data) => forward_stored(x, data, k, accumulate, y),
+        Data::F16(data) => forward_stored(x, data, k, accumulate, y),
+        Data::I8(data) => forward_stored(x, data, k, accumulate, y),
     }
 }
 

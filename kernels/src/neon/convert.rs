@@ -47,12 +47,23 @@ impl Load for f16 {
     }
 }
 
+impl Load for i8 {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn load(from: &[i8; 8]) -> Eight {
+        // SAFETY: the reference covers the 8 bytes read.
+        let words = vmovl_s8(unsafe { vld1_s8(from.as_ptr()) });
+        [vcvtq_f32_s32(vmovl_s16(vget_low_s16(words))), vcvtq_f32_s32(vmovl_high_s16(words))]
+    }
+}
+
 #[target_feature(enable = "neon")]
 pub fn widen(x: Data, y: &mut [f32]) {
     match x {
         Data::F32(x) => y.copy_from_slice(x),
         Data::Bf16(x) => widen_stored(x, y),
         Data::F16(x) => widen_stored(x, y),
+        Data::I8(x) => widen_stored(x, y),
     }
 }
 

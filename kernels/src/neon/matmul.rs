@@ -6,8 +6,8 @@ use core::arch::aarch64::*;
 use super::convert::Load;
 use super::eight::{Eight, fma, load, splat, store};
 use super::matvec;
-use crate::matrix::{Data, Matrix};
-use crate::panel::{Factor, Micro, Panel, Source, WIDTH};
+use crate::matrix::{Data, Matrix, Storage};
+use crate::panel::{self, Factor, Micro, Panel, Source, WIDTH};
 use crate::tile::Tile;
 
 const MICRO: Micro = Micro { rows: 8, tile, pack };
@@ -17,8 +17,12 @@ const FEW_TOKENS: usize = 48;
 
 #[target_feature(enable = "neon")]
 pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
-    if (y.rows().len() < FEW_TOKENS || y.cols().len() < 16) && w.cols() >= 16 {
-        return matvec::forward(x, w, accumulate, y);
+    let few = y.rows().len() < FEW_TOKENS || y.cols().len() < 16;
+    if let Storage::Dense(data) = w.storage()
+        && few
+        && w.cols() >= 16
+    {
+        return matvec::forward(x, data, w.cols(), accumulate, y);
     }
     // SAFETY: this function runs only with the feature of `MICRO`.
     unsafe { MICRO.forward(x, w, accumulate, y) }
@@ -168,15 +172,35 @@ fn stored_by_column(a: Factor, b: &Panel, half: usize) -> [Eight; 8] {
 #[target_feature(enable = "neon")]
 fn pack(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel) {
     match b {
-        Source::Rows(w) => match w.data() {
-            Data::F32(data) => pack_rows(data, w.cols(), k, col, width, panel),
-            Data::Bf16(data) => pack_rows(data, w.cols(), k, col, width, panel),
-            Data::F16(data) => pack_rows(data, w.cols(), k, col, width, panel),
+        Source::Rows(w) => match w.storage() {
+            Storage::Dense(Data::F32(data)) => {
+                pack_rows(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::Bf16(data)) => {
+                pack_rows(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::F16(data)) => {
+                pack_rows(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::I8(data)) => {
+                pack_rows(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Packed(w) => panel::unpack_rows(w, k, col, width, panel),
         },
-        Source::Cols(w) => match w.data() {
-            Data::F32(data) => pack_cols(data, w.cols(), k, col, width, panel),
-            Data::Bf16(data) => pack_cols(data, w.cols(), k, col, width, panel),
-            Data::F16(data) => pack_cols(data, w.cols(), k, col, width, panel),
+        Source::Cols(w) => match w.storage() {
+            Storage::Dense(Data::F32(data)) => {
+                pack_cols(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::Bf16(data)) => {
+                pack_cols(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::F16(data)) => {
+                pack_cols(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Dense(Data::I8(data)) => {
+                pack_cols(data, w.cols(), k, col, width, panel);
+            }
+            Storage::Packed(w) => panel::unpack_cols(w, k, col, width, panel),
         },
     }
 }

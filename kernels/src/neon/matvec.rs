@@ -11,15 +11,16 @@
 
 use super::convert::Load;
 use super::eight::{add, fma, load, splat, sum};
-use crate::matrix::{Data, Matrix};
+use crate::matrix::Data;
 use crate::tile::Tile;
 
 #[target_feature(enable = "neon")]
-pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
-    match w.data() {
-        Data::F32(data) => forward_stored(x, data, w.cols(), accumulate, y),
-        Data::Bf16(data) => forward_stored(x, data, w.cols(), accumulate, y),
-        Data::F16(data) => forward_stored(x, data, w.cols(), accumulate, y),
+pub fn forward(x: &[f32], w: Data, k: usize, accumulate: bool, y: &mut Tile) {
+    match w {
+        Data::F32(data) => forward_stored(x, data, k, accumulate, y),
+        Data::Bf16(data) => forward_stored(x, data, k, accumulate, y),
+        Data::F16(data) => forward_stored(x, data, k, accumulate, y),
+        Data::I8(data) => forward_stored(x, data, k, accumulate, y),
     }
 }
 

@@ -28,11 +28,18 @@ impl Stored for f16 {
     }
 }
 
+impl Stored for i8 {
+    fn to_f32(self) -> f32 {
+        f32::from(self)
+    }
+}
+
 pub fn widen(x: Data, y: &mut [f32]) {
     match x {
         Data::F32(x) => y.copy_from_slice(x),
         Data::Bf16(x) => widen_slice(x, y),
         Data::F16(x) => widen_slice(x, y),
+        Data::I8(x) => widen_slice(x, y),
     }
 }
 

@@ -7,8 +7,9 @@
 //! ```
 
 use super::convert::{Stored, widen_slice};
+use super::packed;
 use super::vector::{axpy, dot};
-use crate::matrix::{Data, Matrix};
+use crate::matrix::{Data, Matrix, Storage};
 use crate::tile::Tile;
 
 /// Weights widened at once.
@@ -19,10 +20,12 @@ pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
     if !accumulate {
         y.clear();
     }
-    match w.data() {
-        Data::F32(data) => forward_stored(x, data, w.cols(), y),
-        Data::Bf16(data) => forward_stored(x, data, w.cols(), y),
-        Data::F16(data) => forward_stored(x, data, w.cols(), y),
+    match w.storage() {
+        Storage::Dense(Data::F32(data)) => forward_stored(x, data, w.cols(), y),
+        Storage::Dense(Data::Bf16(data)) => forward_stored(x, data, w.cols(), y),
+        Storage::Dense(Data::F16(data)) => forward_stored(x, data, w.cols(), y),
+        Storage::Dense(Data::I8(data)) => forward_stored(x, data, w.cols(), y),
+        Storage::Packed(w) => packed::forward(x, w, y),
     }
 }
 
@@ -46,10 +49,12 @@ pub fn backward(d_y: &[f32], w: Matrix, accumulate: bool, d_x: &mut Tile) {
     if !accumulate {
         d_x.clear();
     }
-    match w.data() {
-        Data::F32(data) => backward_stored(d_y, data, w.rows(), w.cols(), d_x),
-        Data::Bf16(data) => backward_stored(d_y, data, w.rows(), w.cols(), d_x),
-        Data::F16(data) => backward_stored(d_y, data, w.rows(), w.cols(), d_x),
+    match w.storage() {
+        Storage::Dense(Data::F32(data)) => backward_stored(d_y, data, w.rows(), w.cols(), d_x),
+        Storage::Dense(Data::Bf16(data)) => backward_stored(d_y, data, w.rows(), w.cols(), d_x),
+        Storage::Dense(Data::F16(data)) => backward_stored(d_y, data, w.rows(), w.cols(), d_x),
+        Storage::Dense(Data::I8(data)) => backward_stored(d_y, data, w.rows(), w.cols(), d_x),
+        Storage::Packed(w) => packed::backward(d_y, w, d_x),
     }
 }
 

@@ -6,6 +6,8 @@
 
 pub(crate) mod convert;
 mod matmul;
+mod packed;
+mod quantize;
 mod vector;
 
 use crate::table::{Isa, Kernels};
@@ -23,4 +25,6 @@ pub(crate) const TABLE: Kernels = Kernels {
     forward: matmul::forward,
     backward: matmul::backward,
     outer: matmul::outer,
+    quantize: quantize::quantize,
+    forward_i8: packed::forward_i8,
 };

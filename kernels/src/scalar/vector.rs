@@ -42,6 +42,7 @@ pub fn rmsnorm(x: &[f32], weight: Data, eps: f32, y: &mut [f32]) -> f32 {
         Data::F32(weight) => scaled(x, weight, scale, y),
         Data::Bf16(weight) => scaled(x, weight, scale, y),
         Data::F16(weight) => scaled(x, weight, scale, y),
+        Data::I8(weight) => scaled(x, weight, scale, y),
     }
     scale
 }

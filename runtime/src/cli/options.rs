@@ -28,7 +28,7 @@ pub(crate) struct Machine {
     /// Threads that compute [default: all cores]
     #[arg(long, global = true, value_name = "N")]
     threads: Option<usize>,
-    /// Instruction set: scalar, avx2 or neon [default: the fastest that this CPU has]
+    /// Instruction set: scalar, avx2, avxvnni, avx512, avx512vnni, neon or dotprod [default: the fastest that this CPU has]
     #[arg(long, global = true, value_name = "NAME")]
     isa: Option<String>,
 }
