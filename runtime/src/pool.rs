@@ -1,105 +1,228 @@
-//! A pool of threads that share out chunks dynamically and park when there is nothing to do.
+//! A pool of threads that share out chunks dynamically, hand jobs over by atomics alone while they
+//! are awake, and park when there is nothing to do.
 //!
 //! ```text
-//! run(chunks, job):  post the job ── wake the parked ── take chunks with everybody else
-//!                    ── withdraw the job ── wait for the workers that had joined
-//! worker:            spin a little ── park ── join a posted job ── take chunks until none is left
+//! gate     | epoch: 32 | joined: 24 | ... | STOP | WAITING | OPEN |      one atomic word
+//!
+//! caller   write the job ── gate: new epoch, OPEN ── wake the parked, if any ── take chunks
+//!          ── gate: not OPEN ── spin until joined is 0 (long: WAITING, sleep)
+//! worker   spin on the gate (long: park) ── new epoch and OPEN? joined + 1, in the same step
+//!          ── take chunks until none is left ── joined - 1
 //! ```
-//! A worker that wakes after the job was withdrawn never sees it, so a short job does not wait for
-//! sleepers.
+//! A worker that comes after the gate has closed never sees the job, so a short job waits neither for
+//! sleepers nor for threads that the system has not scheduled.
 
+use core::cell::UnsafeCell;
 use core::panic::AssertUnwindSafe;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use homespun_kernels::Pool;
 
-/// How often a worker looks for a new job before it parks: some tens of microseconds.
-const SPINS: usize = 4_000;
+/// How long a worker looks for the next job before it parks, and a caller for the last worker:
+/// longer than the serial gaps inside a model and between two tokens.
+const SPIN: Duration = Duration::from_micros(200);
+/// From here on a spinning thread lets others run between two looks.
+const YIELD: Duration = Duration::from_micros(50);
+/// Looks between two readings of the clock.
+const LOOKS: u32 = 64;
+
+/// Workers may join.
+const OPEN: u64 = 1;
+/// The caller sleeps until the last worker leaves.
+const WAITING: u64 = 2;
+/// Workers end.
+const STOP: u64 = 4;
+/// One worker that has joined.
+const JOINED: u64 = 1 << 8;
+/// One job.
+const EPOCH: u64 = 1 << 32;
+
+const fn joined(gate: u64) -> u64 {
+    gate % EPOCH / JOINED
+}
+
+const fn epoch(gate: u64) -> u64 {
+    gate / EPOCH
+}
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// A posted job; the pointer lives as long as `Threads::run` has not withdrawn it.
+/// A posted job; the pointer is good until `Threads::run` has closed the gate and seen everyone leave.
 #[derive(Clone, Copy)]
 struct Posted {
     task: *const Task<'static>,
     chunks: usize,
 }
 
-// SAFETY: the task behind the pointer is `Sync`, and `run` keeps it alive while any worker has it.
-unsafe impl Send for Posted {}
-
-#[derive(Default)]
-struct Slot {
-    posted: Option<Posted>,
-    joined: usize,
-    parked: usize,
-    stop: bool,
+/// What a hand-over touches, on a cache line of its own (128 bytes: x86 fetches pairs of 64).
+#[repr(align(128))]
+struct Desk {
+    gate: AtomicU64,
+    /// The next chunk to take.
+    next: AtomicUsize,
+    posted: UnsafeCell<Option<Posted>>,
 }
 
-#[derive(Default)]
 struct Shared {
-    slot: Mutex<Slot>,
+    desk: Desk,
+    panicked: AtomicBool,
+    /// Workers that sleep or are about to.
+    parked: AtomicUsize,
+    /// How long to look before sleeping.
+    spin: Duration,
+    /// Only for sleeping: held while a thread decides to, and by whoever wakes it.
+    sleep: Mutex<()>,
     wake: Condvar,
     left: Condvar,
-    /// Counts posted jobs; what spinning workers watch.
-    epoch: AtomicUsize,
-    next: AtomicUsize,
-    panicked: AtomicBool,
 }
 
+// SAFETY: all but `posted` is `Sync`. The caller alone writes `posted`, while the gate is closed and
+// nobody has joined; workers only read it, between joining and leaving (release and acquire on the
+// gate order the two). The task behind its pointer is `Sync`.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; nothing in it belongs to a thread.
+unsafe impl Send for Shared {}
+
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(spin: Duration) -> Self {
+        Self {
+            desk: Desk {
+                gate: AtomicU64::new(0),
+                next: AtomicUsize::new(0),
+                posted: UnsafeCell::new(None),
+            },
+            panicked: AtomicBool::new(false),
+            parked: AtomicUsize::new(0),
+            spin,
+            sleep: Mutex::new(()),
+            wake: Condvar::new(),
+            left: Condvar::new(),
+        }
     }
 
-    fn take_chunks(&self, chunks: usize, task: &Task<'_>) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let chunk = self.next.fetch_add(1, Ordering::Relaxed);
-                if chunk >= chunks {
-                    break;
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the gate until `done` says so of it, for at most `self.spin`; the gate as last seen.
+    fn look(&self, done: impl Fn(u64) -> bool) -> u64 {
+        let mut since = None;
+        loop {
+            for _ in 0..LOOKS {
+                let gate = self.desk.gate.load(Ordering::Acquire);
+                if done(gate) {
+                    return gate;
                 }
+                core::hint::spin_loop();
+            }
+            let spun = since.get_or_insert_with(Instant::now).elapsed();
+            if spun >= self.spin {
+                return self.desk.gate.load(Ordering::Acquire);
+            }
+            if spun >= YIELD {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Runs `first`, then chunks that nobody has taken.
+    fn take_chunks(&self, first: Option<usize>, chunks: usize, task: &Task<'_>) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let take = || self.desk.next.fetch_add(1, Ordering::Relaxed);
+            let mut chunk = first.unwrap_or_else(take);
+            while chunk < chunks {
                 task(chunk);
+                chunk = take();
             }
         }));
         if outcome.is_err() {
-            self.next.store(chunks, Ordering::Relaxed);
+            self.desk.next.store(chunks, Ordering::Relaxed);
             self.panicked.store(true, Ordering::Release);
         }
+    }
+
+    /// Posts a job and does its part of it; returns when every chunk has ended.
+    fn lead(&self, chunks: usize, task: &Task<'_>) {
+        let pointer: *const Task<'_> = task;
+        // SAFETY: only the lifetime changes; this function closes the gate and waits until everyone
+        // who joined has left before it returns and the borrow ends.
+        let pointer: *const Task<'static> = unsafe { core::mem::transmute(pointer) };
+        // SAFETY: the gate is closed and nobody has joined (so the last call left it, and `busy` lets
+        // one caller in), so no worker reads this now.
+        unsafe { *self.desk.posted.get() = Some(Posted { task: pointer, chunks }) };
+        // The caller's own first chunk needs no atomic.
+        self.desk.next.store(1, Ordering::Relaxed);
+        let last = self.desk.gate.load(Ordering::Relaxed);
+        let gate = epoch(last).wrapping_add(1).wrapping_mul(EPOCH) | OPEN;
+        // Sequentially consistent with `park`: a worker sees this gate, or is seen parked.
+        self.desk.gate.store(gate, Ordering::SeqCst);
+        if self.parked.load(Ordering::SeqCst) > 0 {
+            drop(self.lock());
+            self.wake.notify_all();
+        }
+        self.take_chunks(Some(0), chunks, task);
+        let gate = self.desk.gate.fetch_and(!OPEN, Ordering::AcqRel);
+        if joined(gate) > 0 && joined(self.look(|gate| joined(gate) == 0)) > 0 {
+            let mut guard = self.lock();
+            let mut gate = self.desk.gate.fetch_or(WAITING, Ordering::AcqRel);
+            while joined(gate) > 0 {
+                guard = self.left.wait(guard).unwrap_or_else(PoisonError::into_inner);
+                gate = self.desk.gate.load(Ordering::Acquire);
+            }
+        }
+    }
+
+    /// Sleeps until the gate's epoch is not `seen`.
+    fn park(&self, seen: u64) {
+        let mut guard = self.lock();
+        self.parked.fetch_add(1, Ordering::SeqCst);
+        while epoch(self.desk.gate.load(Ordering::SeqCst)) == seen {
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.parked.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn work(&self) {
         let mut seen = 0;
         loop {
-            let mut spins = 0;
-            while self.epoch.load(Ordering::Acquire) == seen && spins < SPINS {
-                core::hint::spin_loop();
-                spins += 1;
+            let mut gate = self.look(|gate| epoch(gate) != seen);
+            if epoch(gate) == seen {
+                self.park(seen);
+                continue;
             }
-            let mut slot = self.lock();
-            while self.epoch.load(Ordering::Acquire) == seen && !slot.stop {
-                slot.parked += 1;
-                slot = self.wake.wait(slot).unwrap_or_else(PoisonError::into_inner);
-                slot.parked -= 1;
+            seen = epoch(gate);
+            while gate & OPEN != 0 && epoch(gate) == seen {
+                let (on, off) = (Ordering::AcqRel, Ordering::Acquire);
+                match self.desk.gate.compare_exchange_weak(gate, gate + JOINED, on, off) {
+                    Ok(_) => {
+                        self.follow();
+                        break;
+                    }
+                    Err(now) => gate = now,
+                }
             }
-            if slot.stop {
+            if gate & STOP != 0 {
                 return;
             }
-            seen = self.epoch.load(Ordering::Acquire);
-            let Some(posted) = slot.posted else { continue };
-            slot.joined += 1;
-            drop(slot);
-            // SAFETY: this worker is counted in `joined`, and `run` does not return, so the task
-            // stays borrowed, until that count is zero again.
-            self.take_chunks(posted.chunks, unsafe { &*posted.task });
-            let mut slot = self.lock();
-            slot.joined -= 1;
-            if slot.joined == 0 {
-                self.left.notify_one();
-            }
+        }
+    }
+
+    /// A worker's part of the job that it has joined.
+    fn follow(&self) {
+        // SAFETY: this worker is counted in the gate, so the caller does not write `posted`.
+        if let Some(Posted { task, chunks }) = unsafe { *self.desk.posted.get() } {
+            // SAFETY: `lead` does not return, so the task stays borrowed, until this worker has left.
+            self.take_chunks(None, chunks, unsafe { &*task });
+        }
+        let gate = self.desk.gate.fetch_sub(JOINED, Ordering::AcqRel);
+        if joined(gate) == 1 && gate & WAITING != 0 {
+            drop(self.lock());
+            self.left.notify_one();
         }
     }
 }
@@ -118,50 +241,37 @@ impl Threads {
     /// # Errors
     /// If the system gives no more threads.
     pub fn new(threads: usize) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let workers = (1..threads.max(1))
-            .map(|i| {
-                let shared = Arc::clone(&shared);
-                std::thread::Builder::new()
-                    .name(format!("homespun-{i}"))
-                    .spawn(move || shared.work())
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { shared, workers, busy: AtomicBool::new(false) })
+        // More threads than cores only take the cores from each other by looking.
+        let cores = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+        let spin = if threads > cores { Duration::ZERO } else { SPIN };
+        let mut pool = Self {
+            shared: Arc::new(Shared::new(spin)),
+            workers: Vec::with_capacity(threads.saturating_sub(1)),
+            busy: AtomicBool::new(false),
+        };
+        for i in 1..threads {
+            let shared = Arc::clone(&pool.shared);
+            let worker = std::thread::Builder::new().name(format!("homespun-{i}"));
+            // On an error those that have started end as `pool` drops.
+            pool.workers.push(worker.spawn(move || shared.work())?);
+        }
+        Ok(pool)
     }
 }
 
 impl Pool for Threads {
     fn run(&self, chunks: usize, job: &(dyn Fn(usize) + Sync)) {
-        if chunks <= 1 || self.workers.is_empty() || self.busy.swap(true, Ordering::Acquire) {
+        let alone = chunks <= 1 || self.workers.is_empty();
+        // Looking before swapping keeps nested jobs from passing the flag's cache line around.
+        if alone || self.busy.load(Ordering::Relaxed) || self.busy.swap(true, Ordering::Acquire) {
             (0..chunks).for_each(job);
             return;
         }
-        let task: *const Task<'_> = job;
-        // SAFETY: only the lifetime changes; the job is withdrawn, and everyone who joined it has
-        // left, before this function returns and the borrow ends.
-        let task: *const Task<'static> = unsafe { core::mem::transmute(task) };
-        {
-            let mut slot = self.shared.lock();
-            self.shared.next.store(0, Ordering::Relaxed);
-            slot.posted = Some(Posted { task, chunks });
-            self.shared.epoch.fetch_add(1, Ordering::Release);
-            if slot.parked > 0 {
-                self.shared.wake.notify_all();
-            }
-        }
-        self.shared.take_chunks(chunks, job);
-        let mut slot = self.shared.lock();
-        slot.posted = None;
-        while slot.joined > 0 {
-            slot = self.shared.left.wait(slot).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(slot);
+        self.shared.lead(chunks, job);
+        let panicked = self.shared.panicked.load(Ordering::Acquire)
+            && self.shared.panicked.swap(false, Ordering::AcqRel);
         self.busy.store(false, Ordering::Release);
-        assert!(
-            !self.shared.panicked.swap(false, Ordering::AcqRel),
-            "a chunk of parallel work panicked"
-        );
+        assert!(!panicked, "a chunk of parallel work panicked");
     }
 
     fn threads(&self) -> usize {
@@ -171,10 +281,12 @@ impl Pool for Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.shared.lock().stop = true;
+        // A spinning worker sees the new epoch; a parked one is woken for it.
+        let last = self.shared.desk.gate.load(Ordering::Acquire);
+        let gate = epoch(last).wrapping_add(1).wrapping_mul(EPOCH) | STOP;
+        self.shared.desk.gate.store(gate, Ordering::SeqCst);
+        drop(self.shared.lock());
         self.shared.wake.notify_all();
-        // A spinning worker sees the new epoch, locks, and reads `stop`.
-        self.shared.epoch.fetch_add(1, Ordering::Release);
         for worker in self.workers.drain(..) {
             // A worker's panic was caught inside it and reported by `run`.
             let _ = worker.join();
@@ -183,62 +295,4 @@ impl Drop for Threads {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use homespun_kernels::chunks_mut;
-
-    #[test]
-    fn every_chunk_runs_once_at_any_thread_count() {
-        for threads in 1..=5 {
-            let pool = Threads::new(threads).unwrap();
-            for chunks in [0, 1, 2, 7, 100] {
-                let counts: Vec<_> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
-                for _ in 0..50 {
-                    pool.run(chunks, &|i| {
-                        counts[i].fetch_add(1, Ordering::Relaxed);
-                    });
-                }
-                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 50));
-            }
-        }
-    }
-
-    #[test]
-    fn a_job_inside_a_job_runs_alone() {
-        let pool = Threads::new(3).unwrap();
-        let mut sums = vec![0usize; 8];
-        chunks_mut(&pool, &mut sums, 1, &|i, sum| {
-            let total = AtomicUsize::new(0);
-            pool.run(4, &|j| {
-                total.fetch_add(i * 10 + j, Ordering::Relaxed);
-            });
-            sum[0] = total.into_inner();
-        });
-        assert_eq!(sums, (0..8).map(|i| i * 40 + 6).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_panicking_chunk_reaches_the_caller_and_the_pool_lives_on() {
-        let pool = Threads::new(2).unwrap();
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            pool.run(8, &|i| assert_ne!(i, 5, "planted"));
-        }));
-        assert!(outcome.is_err());
-        let count = AtomicUsize::new(0);
-        pool.run(8, &|_| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        assert_eq!(count.into_inner(), 8);
-    }
-
-    #[test]
-    fn parked_workers_wake_for_a_late_job() {
-        let pool = Threads::new(2).unwrap();
-        std::thread::sleep(core::time::Duration::from_millis(30));
-        let count = AtomicUsize::new(0);
-        pool.run(1_000, &|_| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        assert_eq!(count.into_inner(), 1_000);
-    }
-}
+mod tests;
