@@ -24,6 +24,8 @@ mod matrix;
 mod neon;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod panel;
+#[cfg(feature = "std")]
+pub mod peak;
 mod pool;
 pub mod quant;
 mod scalar;
