@@ -16,6 +16,8 @@
 mod agreement;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod gemm;
 mod grid;

@@ -4,6 +4,8 @@ use core::fmt;
 
 #[cfg(target_arch = "x86_64")]
 use crate::avx2;
+#[cfg(target_arch = "x86_64")]
+use crate::avx512;
 use crate::grid;
 use crate::matrix::{Data, Matrix, Storage};
 #[cfg(target_arch = "aarch64")]
@@ -105,9 +107,9 @@ static AVX2: Kernels = avx2::TABLE;
 #[cfg(target_arch = "x86_64")]
 static AVX_VNNI: Kernels = Kernels { isa: Isa::AvxVnni, ..avx2::TABLE };
 #[cfg(target_arch = "x86_64")]
-static AVX512: Kernels = Kernels { isa: Isa::Avx512, ..avx2::TABLE };
+static AVX512: Kernels = avx512::TABLE;
 #[cfg(target_arch = "x86_64")]
-static AVX512_VNNI: Kernels = Kernels { isa: Isa::Avx512Vnni, ..avx2::TABLE };
+static AVX512_VNNI: Kernels = avx512::VNNI_TABLE;
 #[cfg(target_arch = "aarch64")]
 static NEON: Kernels = neon::TABLE;
 #[cfg(target_arch = "aarch64")]

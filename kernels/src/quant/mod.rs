@@ -17,6 +17,8 @@ mod activations;
 mod pack;
 pub(crate) mod q4;
 pub(crate) mod q8;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sweep;
 
 pub(crate) use activations::factor;
 pub use activations::{ActivationBlock, Activations};
