@@ -39,7 +39,30 @@ step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps
 
 step "NEON kernels under qemu-aarch64"
-cargo test -p homespun-kernels --config boards/pi5/config.toml --target aarch64-unknown-linux-musl
+# Once with all that QEMU has, once as a Pi 5, once as a Pi 4, which has no dot products.
+arm=aarch64-unknown-linux-musl
+arm_cargo() {
+    local command=$1 cpu=$2
+    shift 2
+    cargo "$command" --config "target.$arm.linker='rust-lld'" \
+        --config "target.$arm.runner=['qemu-aarch64', '-cpu', '$cpu']" --target $arm "$@"
+}
+for cpu in max cortex-a76 cortex-a72; do
+    arm_cargo test $cpu -p homespun-kernels --lib
+done
+
+step "what each CPU is given, and what it can execute"
+arm_cargo build max -p homespun-kernels --example tables
+tables=${CARGO_TARGET_DIR:-target}/$arm/debug/examples/tables
+for cpu in max cortex-a76; do
+    qemu-aarch64 -cpu $cpu "$tables" --sdot | grep -qx dotprod
+done
+if qemu-aarch64 -cpu cortex-a72 "$tables" | grep -qx dotprod; then
+    echo "a CPU without dot products got their table" && exit 1
+fi
+status=0
+qemu-aarch64 -cpu cortex-a72 "$tables" --sdot || status=$?
+[ $status = 132 ] || { echo "sdot on a CPU without it: $status, not SIGILL" && exit 1; }
 
 step "the first command"
 cargo run -q --release -- demo --quick --json

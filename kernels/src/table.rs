@@ -6,6 +6,8 @@ use core::fmt;
 use crate::avx2;
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
+#[cfg(target_arch = "aarch64")]
+use crate::dotprod;
 use crate::grid;
 use crate::matrix::{Data, Matrix, Storage};
 #[cfg(target_arch = "aarch64")]
@@ -113,7 +115,7 @@ static AVX512_VNNI: Kernels = avx512::VNNI_TABLE;
 #[cfg(target_arch = "aarch64")]
 static NEON: Kernels = neon::TABLE;
 #[cfg(target_arch = "aarch64")]
-static NEON_DOTPROD: Kernels = Kernels { isa: Isa::NeonDotprod, ..neon::TABLE };
+static NEON_DOTPROD: Kernels = dotprod::TABLE;
 
 /// Whether this CPU has a feature: asked at run time, or without `std` known when compiled.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]

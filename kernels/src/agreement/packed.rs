@@ -143,6 +143,26 @@ fn a_lane_or_a_tail_that_is_left_out_of_an_int8_product_is_caught() {
     assert!(row.is_some());
 }
 
+#[test]
+fn a_token_gets_the_same_bits_alone_and_among_others() {
+    let (tokens, n, k) = (13, 33, 172);
+    for (kernels, dtype) in
+        Kernels::available().flat_map(|kernels| [DType::Q8, DType::Q4].map(|d| (kernels, d)))
+    {
+        let w = Stored::new(dtype, &numbers(n * k, 2), k);
+        let x = quantise(kernels, &numbers(tokens * k, 1), k);
+        for count in 1..=tokens {
+            let x = &x[..count * Activations::width(k)];
+            let (mut among, mut alone) = (vec![0.0; count * n], vec![0.0; count * n]);
+            product(kernels, x, w.matrix(n, k), false, &mut among);
+            for (x, y) in x.chunks_exact(Activations::width(k)).zip(alone.chunks_exact_mut(n)) {
+                product(kernels, x, w.matrix(n, k), false, y);
+            }
+            assert!(among == alone, "{kernels:?} {dtype:?} {count}");
+        }
+    }
+}
+
 /// A matrix of one block of columns with scales of one, so that a product is an integer.
 fn unit(format: Format, rows: usize, byte: impl Fn(usize) -> u8) -> Vec<u8> {
     let mut bytes = vec![0; format.bytes(rows, BLOCK).unwrap()];

@@ -89,9 +89,22 @@ fn a_table_is_there_if_and_only_if_the_kernel_says_that_the_cpu_can_run_it() {
 }
 
 /// What the kernel says of the CPU: a second opinion.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(target_arch = "aarch64")))]
 fn cpu_flags() -> Vec<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap();
-    let line = info.lines().find(|l| l.starts_with("flags") || l.starts_with("Features")).unwrap();
+    let line = info.lines().find(|l| l.starts_with("flags")).unwrap();
     line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The same from the words that the kernel gives each process: an emulator's `/proc/cpuinfo` is that
+/// of the machine that it runs on.
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+fn cpu_flags() -> Vec<String> {
+    const AT_HWCAP: u64 = 16;
+    let bytes = std::fs::read("/proc/self/auxv").unwrap();
+    let words: Vec<_> = bytes.as_chunks().0.iter().map(|&word| u64::from_ne_bytes(word)).collect();
+    let pairs = words.as_chunks::<2>().0;
+    let [_, bits] = pairs.iter().find(|pair| pair[0] == AT_HWCAP).unwrap();
+    let names = [(1, "asimd"), (20, "asimddp")];
+    names.iter().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| name.to_string()).collect()
 }

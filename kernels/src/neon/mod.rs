@@ -2,8 +2,11 @@
 
 mod convert;
 mod eight;
+pub(crate) mod int8;
 mod matmul;
 mod matvec;
+mod packed;
+mod quantize;
 mod vector;
 
 use crate::scalar;
@@ -24,5 +27,7 @@ pub(crate) const TABLE: Kernels = Kernels {
     forward: matmul::forward,
     backward: matmul::backward,
     outer: matmul::outer,
+    quantize: quantize::quantize,
+    forward_i8: packed::forward_i8,
     ..scalar::TABLE
 };
