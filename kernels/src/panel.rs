@@ -2,26 +2,27 @@
 //! and a micro-kernel sweeps the rows of the other factor over each panel.
 //!
 //! ```text
-//! for k in blocks of at most 256                      b: panel [depth][16], on the stack
-//!   for n in blocks of 16:  pack b                    ┌────16────┐
+//! for k in blocks of at most 256                      b: panel [depth][W], on the stack
+//!   for n in blocks of W:   pack b                    ┌────W─────┐
 //!     for t in blocks of micro.rows                   │  depth   │
-//!       c[t.., n..] += alpha a[t.., k..] b      a: rows × depth  → c: rows × 16
+//!       c[t.., n..] += alpha a[t.., k..] b      a: rows × depth  → c: rows × W
 //! ```
+//! W is two registers or four, whichever the instruction set's tile is wide.
 //! Sums over k run in order inside a block, and blocks are added in order.
 
 use crate::matrix::{Data, Matrix};
 use crate::quant::Packed;
 use crate::tile::Tile;
 
-/// Columns of a panel.
+/// Columns of a panel, where registers hold at most eight.
 pub(crate) const WIDTH: usize = 16;
-/// The most rows of a panel: 16 KiB in all.
+/// The most rows of a panel: 16 KiB at a width of 16, 32 KiB at 32.
 pub(crate) const DEPTH: usize = 256;
 /// The most rows of a micro-kernel.
-const ROWS: usize = 8;
+const ROWS: usize = 14;
 
-/// `(depth, WIDTH)` elements.
-pub(crate) type Panel = [[f32; WIDTH]];
+/// `(depth, W)` elements.
+pub(crate) type Panel<const W: usize = WIDTH> = [[f32; W]];
 
 /// The unpacked factor: element `(i, k)` is `data[i * row + k * step]`.
 #[derive(Clone, Copy)]
@@ -59,24 +60,37 @@ pub(crate) enum Source<'a> {
 }
 
 /// What an instruction set brings: a micro-kernel and the way to fill a panel.
-pub(crate) struct Micro {
+pub(crate) struct Micro<const W: usize = WIDTH> {
     /// The rows of a full tile.
     pub rows: usize,
-    /// `c = alpha a b` or `c += alpha a b`, for a tile of at most `rows` by 8 or 16.
-    pub tile: unsafe fn(a: Factor, b: &Panel, alpha: f32, accumulate: bool, c: &mut Tile),
+    /// `c = alpha a b` or `c += alpha a b`, for a tile of at most `rows` by a multiple of 8, at
+    /// most `W`.
+    pub tile: unsafe fn(a: Factor, b: &Panel<W>, alpha: f32, accumulate: bool, c: &mut Tile),
     /// `panel[i][j] = b[k + i][col + j]` for `j < width`; other columns hold anything.
-    pub pack: unsafe fn(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel),
+    pub pack: unsafe fn(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel<W>),
 }
 
 /// `panel[i][j] = w[k + i][col + j]` for `j < width`.
-pub(crate) fn unpack_rows(w: Packed, k: usize, col: usize, width: usize, panel: &mut Panel) {
+pub(crate) fn unpack_rows<const W: usize>(
+    w: Packed,
+    k: usize,
+    col: usize,
+    width: usize,
+    panel: &mut Panel<W>,
+) {
     for (i, to) in panel.iter_mut().enumerate() {
         w.dequantize(k + i, col, &mut to[..width]);
     }
 }
 
 /// `panel[i][j] = w[col + j][k + i]` for `j < width`.
-pub(crate) fn unpack_cols(w: Packed, k: usize, col: usize, width: usize, panel: &mut Panel) {
+pub(crate) fn unpack_cols<const W: usize>(
+    w: Packed,
+    k: usize,
+    col: usize,
+    width: usize,
+    panel: &mut Panel<W>,
+) {
     let mut row = [0.0; DEPTH];
     let row = &mut row[..panel.len()];
     for j in 0..width {
@@ -88,14 +102,14 @@ pub(crate) fn unpack_cols(w: Packed, k: usize, col: usize, width: usize, panel: 
 }
 
 #[repr(align(64))]
-struct Buffer([[f32; WIDTH]; DEPTH]);
+struct Buffer<const W: usize>([[f32; W]; DEPTH]);
 
-/// Blocks of equal depth, a multiple of eight, none above [`DEPTH`].
-fn block(depth: usize) -> usize {
-    depth.div_ceil(depth.div_ceil(DEPTH).max(1)).next_multiple_of(8)
-}
+impl<const W: usize> Micro<W> {
+    /// Blocks of equal depth, a multiple of half the width, none above [`DEPTH`].
+    fn block(depth: usize) -> usize {
+        depth.div_ceil(depth.div_ceil(DEPTH).max(1)).next_multiple_of(W / 2)
+    }
 
-impl Micro {
     /// The part `y` of `(T, N)`: `y = x wᵀ`; `x` is `(T, K)`, `w` is `(N, K)`.
     ///
     /// # Safety
@@ -135,9 +149,10 @@ impl Micro {
         let x = Factor { data: x, row: 1, step: k };
         let d_y = Source::Rows(Matrix::new(Data::F32(d_y), tokens, n));
         let (rows, cols) = (d_w.rows(), d_w.cols());
-        let mut strip = [0.0; WIDTH * WIDTH];
-        for from in rows.clone().step_by(WIDTH) {
-            let to = (from + WIDTH).min(rows.end);
+        let mut strip = [[0.0; W]; WIDTH];
+        let strip = strip.as_flattened_mut();
+        for from in rows.clone().step_by(W) {
+            let to = (from + W).min(rows.end);
             let mut c = Tile::new(&mut strip[..cols.len() * (to - from)], cols.clone(), from..to);
             // SAFETY: the caller's promise.
             unsafe { self.product(x, d_y, tokens, a, false, &mut c) };
@@ -169,12 +184,13 @@ impl Micro {
             };
         }
         let (rows, cols) = (c.rows(), c.cols());
-        let mut buffer = Buffer([[0.0; WIDTH]; DEPTH]);
-        for k in (0..depth).step_by(block(depth)) {
-            let panel = &mut buffer.0[..block(depth).min(depth - k)];
+        let mut buffer = Buffer([[0.0; W]; DEPTH]);
+        let block = Self::block(depth);
+        for k in (0..depth).step_by(block) {
+            let panel = &mut buffer.0[..block.min(depth - k)];
             let accumulate = accumulate || k > 0;
-            for col in cols.clone().step_by(WIDTH) {
-                let end = (col + WIDTH).min(cols.end);
+            for col in cols.clone().step_by(W) {
+                let end = (col + W).min(cols.end);
                 // SAFETY: the caller's promise.
                 unsafe { (self.pack)(b, k, col, end - col, panel) };
                 for row in rows.clone().step_by(self.rows) {
@@ -190,7 +206,7 @@ impl Micro {
     ///
     /// # Safety
     /// The CPU must have the instruction set of this kernel.
-    unsafe fn tile(&self, a: Factor, b: &Panel, alpha: f32, accumulate: bool, c: &mut Tile) {
+    unsafe fn tile(&self, a: Factor, b: &Panel<W>, alpha: f32, accumulate: bool, c: &mut Tile) {
         let width = c.cols().len();
         if width.is_multiple_of(8) {
             // SAFETY: the caller's promise.
@@ -198,7 +214,8 @@ impl Micro {
         }
         let rows = c.rows();
         let wide = width.next_multiple_of(8);
-        let mut buffer = [0.0; ROWS * WIDTH];
+        let mut buffer = [[0.0; W]; ROWS];
+        let buffer = buffer.as_flattened_mut();
         let mut edge = Tile::new(&mut buffer[..rows.len() * wide], rows.clone(), 0..wide);
         // SAFETY: the caller's promise.
         unsafe { (self.tile)(a, b, alpha, false, &mut edge) };

@@ -1,14 +1,34 @@
-//! AVX-512 F, BW, DQ and VL: sixteen f32 in a register; with VNNI, int8 products.
+//! AVX-512 F, BW, DQ and VL: sixteen f32 in a register, and masks for what does not fill one; with
+//! VNNI, int8 products.
 
+mod convert;
+mod matmul;
+mod matvec;
 mod packed;
 mod quantize;
+mod transpose;
+mod vector;
 
 use crate::avx2;
 use crate::table::{Isa, Kernels};
 
 /// To be used only where the CPU has all that [`avx2::TABLE`] needs, and AVX-512 F, BW, DQ and VL.
-pub(crate) const TABLE: Kernels =
-    Kernels { isa: Isa::Avx512, quantize: quantize::quantize, ..avx2::TABLE };
+pub(crate) const TABLE: Kernels = Kernels {
+    isa: Isa::Avx512,
+    dot: vector::dot,
+    axpy: vector::axpy,
+    exp: vector::exp,
+    rmsnorm: vector::rmsnorm,
+    softmax: vector::softmax,
+    swiglu: vector::swiglu,
+    swiglu_backward: vector::swiglu_backward,
+    widen: convert::widen,
+    forward: matmul::forward,
+    backward: matmul::backward,
+    outer: matmul::outer,
+    quantize: quantize::quantize,
+    ..avx2::TABLE
+};
 
 /// To be used only where the CPU has that and AVX512-VNNI.
 pub(crate) const VNNI_TABLE: Kernels =
