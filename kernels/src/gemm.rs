@@ -1,7 +1,7 @@
-//! The one file that calls the gemm crate: dense f32 products of many tokens, on CPUs with AVX-512.
+//! The one file that calls the gemm crate: dense f32 products `d_x = d_y w` of many tokens, on CPUs
+//! with AVX-512, where its tile of 32 columns and more is a little faster than ours.
 //!
-//! Where AVX-512 is missing the crate runs at the speed of our own AVX2 tile, so ours stays. One
-//! call makes one chunk on one thread; the workspace is the crate's, on the heap of that thread.
+//! One call makes one chunk on one thread; the workspace is the crate's, on the heap of that thread.
 
 use gemm::{Parallelism, gemm};
 
@@ -9,31 +9,8 @@ use crate::tile::Tile;
 
 /// Columns of a chunk, at least; narrower ones lose speed.
 pub(crate) const WIDTH: usize = 64;
-/// Below so many tokens the crate's packing of a transposed matrix costs more than it gains.
-const FORWARD_TOKENS: usize = 128;
 /// Below so many tokens our tile is as fast.
-const BACKWARD_TOKENS: usize = 16;
-
-/// Whether a forward product of this many tokens is faster here.
-pub(crate) fn suits_forward(tokens: usize) -> bool {
-    tokens >= FORWARD_TOKENS && available()
-}
-
-/// Whether a backward product of this many tokens is faster here.
-pub(crate) fn suits_backward(tokens: usize) -> bool {
-    tokens >= BACKWARD_TOKENS && available()
-}
-
-fn available() -> bool {
-    std::arch::is_x86_feature_detected!("avx512f")
-}
-
-/// The part `y` of `(T, N)`: `y = x wᵀ` or `y += x wᵀ`; `x` is `(T, k)`, `w` is `(N, k)`.
-pub(crate) fn forward(x: &[f32], w: &[f32], k: usize, accumulate: bool, y: &mut Tile) {
-    let (rows, cols) = (y.rows(), y.cols());
-    let (x, w) = (&x[rows.start * k..rows.end * k], &w[cols.start * k..cols.end * k]);
-    product(k, x, w, (1, k), accumulate, y);
-}
+pub(crate) const TOKENS: usize = 16;
 
 /// The part `d_x` of `(T, k)`: `d_x = d_y w` or `d_x += d_y w`; `d_y` is `(T, n)`, `w` is `(n, k)`.
 pub(crate) fn backward(d_y: &[f32], w: &[f32], k: usize, accumulate: bool, d_x: &mut Tile) {

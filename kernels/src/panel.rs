@@ -11,6 +11,7 @@
 //! Sums over k run in order inside a block, and blocks are added in order.
 
 use crate::matrix::{Data, Matrix};
+#[cfg(target_arch = "aarch64")]
 use crate::quant::Packed;
 use crate::tile::Tile;
 
@@ -71,6 +72,7 @@ pub(crate) struct Micro<const W: usize = WIDTH> {
 }
 
 /// `panel[i][j] = w[k + i][col + j]` for `j < width`.
+#[cfg(target_arch = "aarch64")]
 pub(crate) fn unpack_rows<const W: usize>(
     w: Packed,
     k: usize,
@@ -84,6 +86,7 @@ pub(crate) fn unpack_rows<const W: usize>(
 }
 
 /// `panel[i][j] = w[col + j][k + i]` for `j < width`.
+#[cfg(target_arch = "aarch64")]
 pub(crate) fn unpack_cols<const W: usize>(
     w: Packed,
     k: usize,

@@ -122,6 +122,48 @@ fn products_agree() {
     }
 }
 
+/// The first weight that multiplying by an identity does not give, bit for bit.
+fn weight_lost(dtype: DType, product: impl Fn(Matrix, &[f32], bool, &mut [f32])) -> Option<String> {
+    let shapes = [(1, 1), (16, 32), (40, 172), (33, 70), (70, 300), (300, 45)];
+    shapes.into_iter().filter(|&(n, k)| !cfg!(miri) || n * k < 300).find_map(|(n, k)| {
+        let stored = Stored::new(dtype, &numbers(n * k, 2), k);
+        let w = stored.matrix(n, k);
+        let identity = |size: usize| {
+            (0..size * size).map(|i| f32::from(i / size == i % size)).collect::<Vec<f32>>()
+        };
+        let (mut by_k, mut by_n) = (vec![0.0; k * n], vec![0.0; n * k]);
+        product(w, &identity(k), true, &mut by_k);
+        product(w, &identity(n), false, &mut by_n);
+        let wrong = |&(i, j): &(usize, usize)| {
+            by_k[j * n + i] != w.get(i, j) || by_n[i * k + j] != w.get(i, j)
+        };
+        (0..n * k).map(|at| (at / k, at % k)).find(wrong).map(|at| format!("{at:?} of {n} x {k}"))
+    })
+}
+
+#[test]
+fn weights_reach_products_exactly() {
+    for (kernels, dtype) in others().flat_map(|k| DTYPES.map(|dtype| (k, dtype))) {
+        let lost = weight_lost(dtype, |w, x, forward, y| {
+            if forward {
+                kernels.matmul(&Serial, x, w, false, y);
+            } else {
+                kernels.matmul_backward(&Serial, x, w, false, y);
+            }
+        });
+        assert_eq!(lost, None, "{kernels:?} {dtype:?}");
+    }
+    let lost = weight_lost(DType::Q4, |w, x, forward, y| {
+        if forward {
+            specification().matmul(&Serial, x, w, false, y);
+        } else {
+            specification().matmul_backward(&Serial, x, w, false, y);
+            y[0] *= 1.0 + ULP;
+        }
+    });
+    assert!(lost.is_some());
+}
+
 #[test]
 fn a_product_that_skips_the_last_element_of_its_depth_is_caught() {
     for product in [Product::Forward, Product::Backward, Product::Outer] {

@@ -5,10 +5,9 @@ use core::arch::x86_64::*;
 
 use super::convert::{Load, store};
 use super::matvec;
-#[cfg(feature = "std")]
-use crate::gemm;
+use super::unpack::{unpack_cols, unpack_rows};
 use crate::matrix::{Data, Matrix, Storage};
-use crate::panel::{self, Factor, Micro, Panel, Source};
+use crate::panel::{Factor, Micro, Panel, Source};
 use crate::tile::Tile;
 
 const MICRO: Micro = Micro { rows: 6, tile, pack };
@@ -18,13 +17,6 @@ const FEW_TOKENS: usize = 48;
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
-    #[cfg(feature = "std")]
-    if let Storage::Dense(Data::F32(data)) = w.storage()
-        && gemm::suits_forward(y.rows().len())
-        && y.cols().len() >= gemm::WIDTH
-    {
-        return gemm::forward(x, data, w.cols(), accumulate, y);
-    }
     let few = y.rows().len() < FEW_TOKENS || y.cols().len() < 16;
     if let Storage::Dense(data) = w.storage()
         && few
@@ -38,13 +30,6 @@ pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn backward(d_y: &[f32], w: Matrix, accumulate: bool, d_x: &mut Tile) {
-    #[cfg(feature = "std")]
-    if let Storage::Dense(Data::F32(data)) = w.storage()
-        && gemm::suits_backward(d_x.rows().len())
-        && d_x.cols().len() >= gemm::WIDTH
-    {
-        return gemm::backward(d_y, data, w.cols(), accumulate, d_x);
-    }
     // SAFETY: this function runs only with the features of `MICRO`.
     unsafe { MICRO.backward(d_y, w, accumulate, d_x) }
 }
@@ -128,7 +113,7 @@ fn pack(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel) {
             Storage::Dense(Data::I8(data)) => {
                 pack_rows(data, w.cols(), k, col, width, panel);
             }
-            Storage::Packed(w) => panel::unpack_rows(w, k, col, width, panel),
+            Storage::Packed(w) => unpack_rows(w, k, col, width, panel),
         },
         Source::Cols(w) => match w.storage() {
             Storage::Dense(Data::F32(data)) => {
@@ -143,7 +128,7 @@ fn pack(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel) {
             Storage::Dense(Data::I8(data)) => {
                 pack_cols(data, w.cols(), k, col, width, panel);
             }
-            Storage::Packed(w) => panel::unpack_cols(w, k, col, width, panel),
+            Storage::Packed(w) => unpack_cols(w, k, col, width, panel),
         },
     }
 }

@@ -3,6 +3,7 @@
 mod convert;
 mod matmul;
 mod matvec;
+mod unpack;
 mod vector;
 
 use crate::scalar;

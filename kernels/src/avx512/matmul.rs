@@ -3,9 +3,10 @@
 
 use core::arch::x86_64::*;
 
-use super::convert::{Load, store, store_some};
+use super::convert::{Load, load_or, store, store_some};
 use super::matvec;
 use super::transpose::transpose;
+use super::unpack::{unpack_cols, unpack_rows};
 #[cfg(feature = "std")]
 use crate::gemm;
 use crate::matrix::{Data, Matrix, Storage};
@@ -14,7 +15,7 @@ use crate::tile::Tile;
 
 /// Columns of a panel: two registers.
 const WIDTH: usize = 32;
-type Panel = panel::Panel<WIDTH>;
+pub type Panel = panel::Panel<WIDTH>;
 
 const MICRO: Micro<WIDTH> = Micro { rows: 12, tile, pack };
 
@@ -23,13 +24,6 @@ const FEW_TOKENS: usize = 48;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
-    #[cfg(feature = "std")]
-    if let Storage::Dense(Data::F32(data)) = w.storage()
-        && gemm::suits_forward(y.rows().len())
-        && y.cols().len() >= gemm::WIDTH
-    {
-        return gemm::forward(x, data, w.cols(), accumulate, y);
-    }
     let few = y.rows().len() < FEW_TOKENS || y.cols().len() < 16;
     if let Storage::Dense(data) = w.storage()
         && few
@@ -45,7 +39,7 @@ pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
 pub fn backward(d_y: &[f32], w: Matrix, accumulate: bool, d_x: &mut Tile) {
     #[cfg(feature = "std")]
     if let Storage::Dense(Data::F32(data)) = w.storage()
-        && gemm::suits_backward(d_x.rows().len())
+        && d_x.rows().len() >= gemm::TOKENS
         && d_x.cols().len() >= gemm::WIDTH
     {
         return gemm::backward(d_y, data, w.cols(), accumulate, d_x);
@@ -123,9 +117,7 @@ fn tile_of<const M: usize, const V: usize>(
     let first = c.rows().start;
     for (i, sums) in sums.into_iter().enumerate() {
         for (c, sum) in c.row(first + i).chunks_mut(16).zip(sums) {
-            // SAFETY: this function runs only with the features that `load_some` needs.
-            let before =
-                if accumulate { unsafe { f32::load_some(c) } } else { _mm512_setzero_ps() };
+            let before = if accumulate { load_or(c, 0.0) } else { _mm512_setzero_ps() };
             store_some(c, _mm512_fmadd_ps(alpha, sum, before));
         }
     }
@@ -139,14 +131,14 @@ fn pack(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel) {
             Storage::Dense(Data::Bf16(data)) => pack_rows(data, w.cols(), k, col, width, panel),
             Storage::Dense(Data::F16(data)) => pack_rows(data, w.cols(), k, col, width, panel),
             Storage::Dense(Data::I8(data)) => pack_rows(data, w.cols(), k, col, width, panel),
-            Storage::Packed(w) => panel::unpack_rows(w, k, col, width, panel),
+            Storage::Packed(w) => unpack_rows(w, k, col, width, panel),
         },
         Source::Cols(w) => match w.storage() {
             Storage::Dense(Data::F32(data)) => pack_cols(data, w.cols(), k, col, width, panel),
             Storage::Dense(Data::Bf16(data)) => pack_cols(data, w.cols(), k, col, width, panel),
             Storage::Dense(Data::F16(data)) => pack_cols(data, w.cols(), k, col, width, panel),
             Storage::Dense(Data::I8(data)) => pack_cols(data, w.cols(), k, col, width, panel),
-            Storage::Packed(w) => panel::unpack_cols(w, k, col, width, panel),
+            Storage::Packed(w) => unpack_cols(w, k, col, width, panel),
         },
     }
 }

@@ -7,6 +7,7 @@ mod matvec;
 mod packed;
 mod quantize;
 mod transpose;
+mod unpack;
 mod vector;
 
 use crate::avx2;
