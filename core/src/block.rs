@@ -8,6 +8,7 @@
 use homespun_kernels::Data;
 
 use crate::buffers::{Backward, Saved, Scratch};
+use crate::cache::Rows;
 use crate::compute::Compute;
 use crate::config::Config;
 use crate::lora::{Lora, Target};
@@ -34,8 +35,8 @@ pub(crate) struct Block<'a> {
     pub shape: Shape,
 }
 
-/// The caches of keys and values, `(kv_heads, C, head_dim)` each.
-pub(crate) type Cache<'a> = (&'a mut [f32], &'a mut [f32]);
+/// The caches of keys and values.
+pub(crate) type Cache<'a> = (Rows<'a>, Rows<'a>);
 
 impl<'a> Block<'a> {
     fn linear(&self, target: Target) -> Adapted<'a> {
@@ -69,44 +70,53 @@ impl<'a> Block<'a> {
     fn attention(&self, x: &[f32], saved: &mut Saved, s: &mut Scratch, cache: Option<Cache>) {
         let Self { compute, config, layer, shape, .. } = *self;
         let eps = config.norm_eps;
-        let mut low = linear::Scratch { dropped: s.dropped, low: s.low, d_low: s.d_low };
         rmsnorm::forward(compute, x, layer.input_norm, eps, s.normed);
         let (q, k) = match (layer.q_norm, layer.k_norm) {
             (Some(_), Some(_)) => (&mut *saved.q_raw, &mut *saved.k_raw),
             _ => (&mut *saved.q, &mut *s.k),
         };
-        self.linear(Target::Q).forward(compute, s.normed, false, &mut low, q);
-        self.linear(Target::K).forward(compute, s.normed, false, &mut low, k);
-        self.linear(Target::V).forward(compute, s.normed, false, &mut low, s.v);
+        let each = [
+            (self.linear(Target::Q), false, q),
+            (self.linear(Target::K), false, k),
+            (self.linear(Target::V), false, &mut *s.v),
+        ];
+        linear::forward(compute, s.normed, each, &mut s.linear);
         if let (Some(q_norm), Some(k_norm)) = (layer.q_norm, layer.k_norm) {
             rmsnorm::forward(compute, saved.q_raw, q_norm, eps, saved.q);
             rmsnorm::forward(compute, saved.k_raw, k_norm, eps, s.k);
         }
         rope::forward(compute, s.cos, s.sin, config.head_dim, saved.q);
         rope::forward(compute, s.cos, s.sin, config.head_dim, s.k);
-        let (keys, values) = cache.unwrap_or((saved.keys, saved.values));
-        attention::append(shape, s.k, keys);
-        attention::append(shape, s.v, values);
+        let (mut keys, mut values) = match cache {
+            Some(cache) => cache,
+            None => (Rows::F32(&mut *saved.keys), Rows::F32(&mut *saved.values)),
+        };
+        attention::append(shape, s.k, &mut keys);
+        attention::append(shape, s.v, &mut values);
+        let (keys, values) = (keys.view(), values.view());
         let (out, z) = (&mut *saved.attended, &mut *saved.z);
         attention::forward(compute, shape, self.starts, saved.q, keys, values, s.work, out, z);
         saved.middle.copy_from_slice(x);
-        self.linear(Target::O).forward(compute, saved.attended, true, &mut low, saved.middle);
+        let o = (self.linear(Target::O), true, &mut *saved.middle);
+        linear::forward(compute, saved.attended, [o], &mut s.linear);
     }
 
     fn mlp(&self, x: &mut [f32], saved: &mut Saved, s: &mut Scratch) {
         self.gates(saved, s);
         swiglu::forward(self.compute, saved.gate, saved.up, self.config.hidden, s.act);
         x.copy_from_slice(saved.middle);
-        let mut low = linear::Scratch { dropped: s.dropped, low: s.low, d_low: s.d_low };
-        self.linear(Target::Down).forward(self.compute, s.act, true, &mut low, x);
+        let down = (self.linear(Target::Down), true, x);
+        linear::forward(self.compute, s.act, [down], &mut s.linear);
     }
 
     fn gates(&self, saved: &mut Saved, s: &mut Scratch) {
         let Self { compute, config, layer, .. } = *self;
-        let mut low = linear::Scratch { dropped: s.dropped, low: s.low, d_low: s.d_low };
         rmsnorm::forward(compute, saved.middle, layer.post_norm, config.norm_eps, s.normed);
-        self.linear(Target::Gate).forward(compute, s.normed, false, &mut low, saved.gate);
-        self.linear(Target::Up).forward(compute, s.normed, false, &mut low, saved.up);
+        let each = [
+            (self.linear(Target::Gate), false, &mut *saved.gate),
+            (self.linear(Target::Up), false, &mut *saved.up),
+        ];
+        linear::forward(compute, s.normed, each, &mut s.linear);
     }
 
     /// Makes `saved` again from the block's input `x (T, D)`, as [`forward`](Self::forward) left it.
@@ -144,11 +154,10 @@ impl<'a> Block<'a> {
         below: bool,
     ) {
         let Self { compute, config, layer, .. } = *self;
-        let mut low = linear::Scratch { dropped: s.dropped, low: s.low, d_low: s.d_low };
         swiglu::forward(compute, saved.gate, saved.up, config.hidden, s.act);
         let mut part = |target, x: &[f32], d_y: &[f32], d_x: Option<(&mut [f32], bool)>| {
             let gradient = self.gradient(gradients, target);
-            self.linear(target).backward(compute, x, d_y, gradient, &mut low, d_x);
+            self.linear(target).backward(compute, x, d_y, gradient, &mut s.linear, d_x);
         };
         part(Target::Down, s.act, b.d_x, Some((b.d_act, false)));
         swiglu::backward(compute, b.d_act, config.hidden, saved.gate, saved.up);
@@ -173,10 +182,9 @@ impl<'a> Block<'a> {
     ) {
         let Self { compute, config, layer, shape, .. } = *self;
         let (eps, inner) = (config.norm_eps, below || qkv);
-        let mut low = linear::Scratch { dropped: s.dropped, low: s.low, d_low: s.d_low };
         let mut part = |target, x: &[f32], d_y: &[f32], d_x: Option<(&mut [f32], bool)>| {
             let gradient = self.gradient(gradients, target);
-            self.linear(target).backward(compute, x, d_y, gradient, &mut low, d_x);
+            self.linear(target).backward(compute, x, d_y, gradient, &mut s.linear, d_x);
         };
         part(Target::O, saved.attended, b.d_x, inner.then_some((&mut *b.d_attended, false)));
         if !inner {
@@ -254,7 +262,15 @@ const fn base_of<'a>(layer: &Layer<'a>, target: Target) -> Linear<'a> {
     }
 }
 
-/// Whether every element is finite.
+/// Whether every element is finite; without branches, so that compilers find vectors in it.
 pub(crate) fn finite(x: &[f32]) -> bool {
-    x.iter().all(|x| x.is_finite())
+    let (chunks, tail) = x.as_chunks::<16>();
+    let mut lanes = [0.0_f32; 16];
+    for x in chunks {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            // Zero for every finite number, else not a number.
+            *lane += x * 0.0;
+        }
+    }
+    lanes.iter().all(|lane| *lane == 0.0) && tail.iter().all(|x| x.is_finite())
 }

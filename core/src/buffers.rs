@@ -6,10 +6,13 @@
 //! Backward  gradients on their way down
 //! ```
 
+use homespun_kernels::quant::{ActivationBlock, Activations};
+
 use crate::arena::{Arena, OutOfMemory};
 use crate::config::Config;
 use crate::lora::{LoraConfig, Target};
 use crate::ops::attention::Shape;
+use crate::ops::linear;
 
 /// Activations of one block.
 pub(crate) struct Saved<'a> {
@@ -64,6 +67,9 @@ impl<'a> Saved<'a> {
     }
 }
 
+/// f32 elements that a block of int8 activations takes.
+const BLOCK_LEN: usize = size_of::<ActivationBlock>() / size_of::<f32>();
+
 /// Room for what a block computes on the way.
 pub(crate) struct Scratch<'a> {
     /// RoPE's frequencies, `(head_dim / 2)`.
@@ -80,12 +86,8 @@ pub(crate) struct Scratch<'a> {
     pub v: &'a mut [f32],
     /// The MLP's activation, `(T, H)`.
     pub act: &'a mut [f32],
-    /// An adapter's `x Aᵀ`, `(T, R)`.
-    pub low: &'a mut [f32],
-    /// Its gradient, `(T, R)`.
-    pub d_low: &'a mut [f32],
-    /// An adapter's input under dropout, `(T, widest input)`; empty without dropout.
-    pub dropped: &'a mut [f32],
+    /// What linear layers write on the way.
+    pub linear: linear::Scratch<'a>,
     /// Attention's work.
     pub work: &'a mut [f32],
 }
@@ -96,7 +98,7 @@ impl<'a> Scratch<'a> {
         lora: Option<&LoraConfig>,
         t: usize,
         training: bool,
-    ) -> [usize; 11] {
+    ) -> [usize; 12] {
         let shape = Shape::new(c, t, 0);
         let (forward, backward) = (shape.work(t), shape.backward_work(t));
         let (rank, dropout) = match lora {
@@ -115,6 +117,7 @@ impl<'a> Scratch<'a> {
             if training { t * rank } else { 0 },
             if dropout { t * widest(c) } else { 0 },
             if training && backward > forward { backward } else { forward },
+            if training { 0 } else { t * Activations::width(widest(c)) * BLOCK_LEN },
         ]
     }
 
@@ -125,9 +128,11 @@ impl<'a> Scratch<'a> {
         t: usize,
         training: bool,
     ) -> Result<Self, OutOfMemory> {
-        let [frequencies, cos, sin, normed, k, v, act, low, d_low, dropped, work] =
+        let [frequencies, cos, sin, normed, k, v, act, low, d_low, dropped, work, blocks] =
             arena.take_each(Self::lengths(config, lora, t, training))?;
-        Ok(Self { frequencies, cos, sin, normed, k, v, act, low, d_low, dropped, work })
+        let linear =
+            linear::Scratch { dropped, low, d_low, blocks: bytemuck::cast_slice_mut(blocks) };
+        Ok(Self { frequencies, cos, sin, normed, k, v, act, linear, work })
     }
 }
 

@@ -1,51 +1,162 @@
 //! Keys and values of the tokens so far, in lent memory.
 //!
 //! ```text
-//! memory   | layer 0 keys (kv_heads, C, head_dim) | layer 0 values | layer 1 keys | ...
+//! memory   | layer 0 keys | layer 0 values | layer 1 keys | ...
+//! keys     quants (kv_heads, C, head_dim), and for i8 behind them scales (kv_heads, C)
 //! ```
-//! Keys lie head by head so that attention reads those of one head in one sweep.
+//! Keys lie head by head so that attention reads those of one head in one sweep. An i8 row is its
+//! largest magnitude over 127 times integers.
+
+use half::f16;
+use homespun_kernels::Data;
 
 use crate::arena::OutOfMemory;
 use crate::config::Config;
 
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvType {
+    /// As they are computed.
+    #[default]
+    F32,
+    /// In half the memory.
+    F16,
+    /// In a quarter, with one scale for a head's key or value.
+    I8,
+}
+
+impl KvType {
+    /// Every type.
+    pub const ALL: [KvType; 3] = [KvType::F32, KvType::F16, KvType::I8];
+
+    /// The name that `--kv` takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+            KvType::I8 => "i8",
+        }
+    }
+
+    /// Words of 32 bits for the key of one token in one layer.
+    const fn words(self, config: &Config) -> usize {
+        let elements = config.kv_dim();
+        match self {
+            KvType::F32 => elements,
+            KvType::F16 => elements.div_ceil(2),
+            KvType::I8 => elements.div_ceil(4) + config.kv_heads,
+        }
+    }
+}
+
+/// Keys or values of a layer, `(kv_heads, C, head_dim)`.
+pub(crate) enum Rows<'a> {
+    F32(&'a mut [f32]),
+    F16(&'a mut [f16]),
+    /// Integers, and a scale for each row of `head_dim`.
+    I8(&'a mut [i8], &'a mut [f32]),
+}
+
+impl Rows<'_> {
+    /// Writes row `row` of `x.len()` elements.
+    pub(crate) fn write(&mut self, row: usize, x: &[f32]) {
+        let range = row * x.len()..(row + 1) * x.len();
+        match self {
+            Rows::F32(rows) => rows[range].copy_from_slice(x),
+            Rows::F16(rows) => {
+                for (y, &x) in rows[range].iter_mut().zip(x) {
+                    *y = f16::from_f32(x);
+                }
+            }
+            Rows::I8(rows, scales) => {
+                let most = x.iter().fold(0, |most, x| (x.to_bits() & 0x7fff_ffff).max(most));
+                let most = f32::from_bits(most);
+                // A row that is not finite keeps that in its scale.
+                scales[row] = most / 127.0;
+                let factor = if most > 1e-30 { 127.0 / most } else { 0.0 };
+                for (y, &x) in rows[range].iter_mut().zip(x) {
+                    *y = libm::rintf(x * factor) as i8;
+                }
+            }
+        }
+    }
+
+    /// To read.
+    pub(crate) fn view(&self) -> View<'_> {
+        match self {
+            Rows::F32(rows) => View { data: Data::F32(rows), scales: None },
+            Rows::F16(rows) => View { data: Data::F16(rows), scales: None },
+            Rows::I8(rows, scales) => View { data: Data::I8(rows), scales: Some(scales) },
+        }
+    }
+}
+
+/// Keys or values of a layer as attention reads them.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// `(kv_heads, C, head_dim)`.
+    pub data: Data<'a>,
+    /// What the rows are to be multiplied by, `(kv_heads, C)`.
+    pub scales: Option<&'a [f32]>,
+}
+
 /// A cache of up to [`capacity`](Self::capacity) tokens.
 #[derive(Debug)]
 pub struct KvCache<'a> {
-    memory: &'a mut [f32],
+    memory: &'a mut [u32],
+    kind: KvType,
+    /// Elements of a token's key.
     row: usize,
+    heads: usize,
+    /// Words of a token's key.
+    words: usize,
     layers: usize,
     capacity: usize,
     len: usize,
 }
 
 impl<'a> KvCache<'a> {
-    /// f32 elements for `context` tokens.
-    pub const fn elements(config: &Config, context: usize) -> usize {
-        config.layers * 2 * config.kv_dim() * context
+    /// Words of memory for `context` tokens.
+    pub const fn words(config: &Config, kind: KvType, context: usize) -> usize {
+        config.layers * 2 * kind.words(config) * context
     }
 
     /// An empty cache for as many tokens as `memory` holds.
     ///
     /// # Errors
     /// If it does not hold one.
-    pub fn new(config: &Config, memory: &'a mut [f32]) -> Result<Self, OutOfMemory> {
-        let token = Self::elements(config, 1);
+    pub fn new(config: &Config, kind: KvType, memory: &'a mut [u32]) -> Result<Self, OutOfMemory> {
+        let token = Self::words(config, kind, 1);
         let capacity = memory.len().checked_div(token).unwrap_or(0);
         if capacity == 0 {
             return Err(OutOfMemory { needed: token * 4, available: memory.len() * 4 });
         }
-        Ok(Self { memory, row: config.kv_dim(), layers: config.layers, capacity, len: 0 })
+        Ok(Self {
+            memory,
+            kind,
+            row: config.kv_dim(),
+            heads: config.kv_heads,
+            words: kind.words(config),
+            layers: config.layers,
+            capacity,
+            len: 0,
+        })
     }
 
-    /// A cache over memory that another one of the same shape has left with `len` tokens in it.
+    /// A cache over memory that another one of the same shape and type has left with `len` tokens.
     ///
     /// # Errors
     /// As [`new`](Self::new), or if `memory` does not hold `len` tokens.
-    pub fn resume(config: &Config, memory: &'a mut [f32], len: usize) -> Result<Self, OutOfMemory> {
+    pub fn resume(
+        config: &Config,
+        kind: KvType,
+        memory: &'a mut [u32],
+        len: usize,
+    ) -> Result<Self, OutOfMemory> {
         let available = memory.len() * 4;
-        let cache = Self::new(config, memory)?;
+        let cache = Self::new(config, kind, memory)?;
         if len > cache.capacity {
-            return Err(OutOfMemory { needed: Self::elements(config, len) * 4, available });
+            return Err(OutOfMemory { needed: Self::words(config, kind, len) * 4, available });
         }
         Ok(Self { len, ..cache })
     }
@@ -75,17 +186,68 @@ impl<'a> KvCache<'a> {
         self.len = 0;
     }
 
-    /// Keys and values of `layer`, each `(kv_heads, C, head_dim)`.
-    pub(crate) fn layer(&mut self, layer: usize) -> (&mut [f32], &mut [f32]) {
-        let half = self.capacity * self.row;
-        self.memory[2 * half * layer..2 * half * (layer + 1)].split_at_mut(half)
+    /// Keys and values of `layer`.
+    pub(crate) fn layer(&mut self, layer: usize) -> (Rows<'_>, Rows<'_>) {
+        let (kind, rows) = (self.kind, self.capacity * self.heads);
+        let (elements, half) = (self.capacity * self.row, self.capacity * self.words);
+        let both = &mut self.memory[2 * half * layer..2 * half * (layer + 1)];
+        let (keys, values) = both.split_at_mut(half);
+        let view = |words| match kind {
+            KvType::F32 => Rows::F32(bytemuck::cast_slice_mut::<u32, f32>(words)),
+            KvType::F16 => Rows::F16(&mut bytemuck::cast_slice_mut(words)[..elements]),
+            KvType::I8 => {
+                let (scales, quants) = words.split_at_mut(rows);
+                let quants = &mut bytemuck::cast_slice_mut(quants)[..elements];
+                Rows::I8(quants, bytemuck::cast_slice_mut(scales))
+            }
+        };
+        (view(keys), view(values))
     }
 
     pub(crate) const fn fits(&self, config: &Config) -> bool {
-        self.row == config.kv_dim() && self.layers == config.layers
+        self.row == config.kv_dim() && self.heads == config.kv_heads && self.layers == config.layers
     }
 
     pub(crate) const fn advance(&mut self, tokens: usize) {
         self.len += tokens;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{random, tiny};
+
+    #[test]
+    fn a_row_comes_back_within_its_types_rounding() {
+        let config = tiny();
+        for (kind, error) in [(KvType::F32, 0.0), (KvType::F16, 5e-4), (KvType::I8, 0.51 / 127.0)] {
+            let mut memory = vec![0; KvCache::words(&config, kind, 5)];
+            let mut cache = KvCache::new(&config, kind, &mut memory).unwrap();
+            assert_eq!(cache.capacity(), 5);
+            let rows = 5 * config.kv_heads;
+            let write =
+                |rows: &mut Rows, row| rows.write(row, &random(row as u64, config.head_dim));
+            for layer in 0..config.layers {
+                let (mut keys, mut values) = cache.layer(layer);
+                (0..rows).for_each(|row| write(&mut keys, row));
+                (0..rows).rev().for_each(|row| write(&mut values, row));
+            }
+            for layer in 0..config.layers {
+                let (keys, values) = cache.layer(layer);
+                for (view, row) in
+                    [keys, values].iter().flat_map(|v| (0..rows).map(move |r| (v, r)))
+                {
+                    let view = view.view();
+                    let scale = view.scales.map_or(1.0, |scales| scales[row]);
+                    let want = random(row as u64, config.head_dim);
+                    let most = want.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+                    for (i, want) in want.iter().enumerate() {
+                        let found = view.data.get(row * config.head_dim + i) * scale;
+                        assert!((found - want).abs() <= error * most, "{kind:?}: {found} {want}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@ use homespun_kernels::{Kernels, PairJob, Pool, Serial, chunks_mut, pairs_mut};
 
 /// Elements of one chunk of elementwise work.
 const GRAIN: usize = 8192;
+/// Multiply-adds that take about as long as waking another thread.
+const SHARED: usize = 1 << 16;
 
 /// The kernels of this CPU and who runs chunks.
 #[derive(Clone, Copy)]
@@ -12,6 +14,8 @@ pub struct Compute<'a> {
     pub kernels: &'static Kernels,
     /// The threads.
     pub pool: &'a dyn Pool,
+    /// Whether linear layers with packed weights take their input as int8. Training never does.
+    pub int8: bool,
 }
 
 impl core::fmt::Debug for Compute<'_> {
@@ -21,14 +25,24 @@ impl core::fmt::Debug for Compute<'_> {
 }
 
 impl<'a> Compute<'a> {
-    /// `kernels` on `pool`.
+    /// `kernels` on `pool`, in f32.
     pub const fn new(kernels: &'static Kernels, pool: &'a dyn Pool) -> Self {
-        Self { kernels, pool }
+        Self { kernels, pool, int8: false }
     }
 
     /// `kernels` on the calling thread.
     pub const fn serial(kernels: &'static Kernels) -> Compute<'static> {
-        Compute { kernels, pool: &Serial }
+        Compute { kernels, pool: &Serial, int8: false }
+    }
+
+    /// The same with or without int8 activations.
+    pub const fn with_int8(self, int8: bool) -> Self {
+        Self { int8, ..self }
+    }
+
+    /// The same on the calling thread alone, if `work` multiply-adds are too few to share.
+    pub(crate) fn for_work(self, work: usize) -> Self {
+        if work < SHARED { Self { pool: &Serial, ..self } } else { self }
     }
 
     /// Runs `job(t, row)` for each row of `width` elements of `data`, some rows a chunk.

@@ -7,6 +7,9 @@
 //! ```
 //! Prefill and decode are the same function; only T differs.
 
+use homespun_kernels::quant::{ActivationBlock, Activations};
+use homespun_kernels::{Input, Product, Storage};
+
 use crate::arena::{Arena, OutOfMemory, f32_bytes, padded};
 use crate::block::{Block, finite};
 use crate::buffers::{Saved, Scratch};
@@ -118,6 +121,12 @@ pub const fn inference_bytes(config: &Config, lora: Option<&LoraConfig>, tokens:
         + f32_bytes(&Scratch::lengths(config, lora, t, false))
         + padded(4 * t)
         + crate::arena::ALIGN
+}
+
+/// Bytes of the arena that [`Model::logits`] needs for `tokens` tokens.
+pub const fn logits_bytes(config: &Config, tokens: usize) -> usize {
+    let blocks = tokens * Activations::width(config.dim);
+    padded(blocks * size_of::<ActivationBlock>()) + crate::arena::ALIGN
 }
 
 impl<'a> Model<'a> {
@@ -234,10 +243,10 @@ impl<'a> Model<'a> {
         named(normed, "model.norm")
     }
 
-    /// `logits (T, V)` of states after the final norm, `(T, D)`.
+    /// `logits (T, V)` of states after the final norm, `(T, D)`. The arena lends [`logits_bytes`].
     ///
     /// # Errors
-    /// If the result is not finite.
+    /// If the arena is too small or the result is not finite.
     ///
     /// # Panics
     /// If the shapes differ.
@@ -245,9 +254,21 @@ impl<'a> Model<'a> {
         &self,
         compute: Compute,
         normed: &[f32],
+        arena: &mut Arena,
         logits: &mut [f32],
     ) -> Result<(), Error> {
-        compute.kernels.matmul(compute.pool, normed, self.weights.head, false, logits);
+        let (head, dim) = (self.weights.head, self.config.dim);
+        let mut arena = arena.scope();
+        let x = match head.storage() {
+            Storage::Packed(_) if compute.int8 => {
+                let tokens = normed.len() / dim;
+                let blocks = arena.take(tokens * Activations::width(dim))?;
+                Input::I8(compute.kernels.quantize(compute.pool, normed, dim, blocks))
+            }
+            Storage::Packed(_) | Storage::Dense(_) => Input::F32(normed),
+        };
+        let product = Product { w: head, accumulate: false, y: logits };
+        compute.kernels.matmul_each(compute.pool, x, [product]);
         named(logits, "lm_head")
     }
 }

@@ -1,5 +1,6 @@
 //! What the tests of this crate share: random tensors, a tiny model and the gradient check.
 
+use homespun_kernels::quant::{Format, Packed, pack};
 use homespun_kernels::{Data, Isa, Kernels, Matrix};
 
 use crate::compute::Compute;
@@ -86,6 +87,9 @@ pub(crate) const fn tiny() -> Config {
 pub(crate) struct Random {
     pub config: Config,
     pub tensors: Vec<Vec<f32>>,
+    /// The matrices among them, packed; empty where the model is dense.
+    packed: Vec<Vec<u8>>,
+    format: Format,
 }
 
 /// Tensors of a layer: norms, then weight and bias of each linear layer.
@@ -113,7 +117,39 @@ impl Random {
         add(config.dim, 0.3, 1.0);
         add(config.vocab * config.dim, 1.0, 0.0);
         add(config.vocab * config.dim, 1.0, 0.0);
-        Self { config, tensors }
+        Self { config, tensors, packed: Vec::new(), format: Format::Q8 }
+    }
+
+    /// The same with packed matrices, and the dense model of exactly these weights.
+    pub(crate) fn quantised(config: Config, format: Format) -> (Self, Self) {
+        use crate::lora::Target;
+        let (mut dense, mut quantised) = (Self::new(config), Self::new(config));
+        quantised.format = format;
+        quantised.packed = vec![Vec::new(); dense.tensors.len()];
+        let linear = |layer: usize, target: Target| {
+            let (outputs, inputs) = target.shape(&config);
+            (layer * LAYER + 4 + 2 * target as usize, outputs, inputs)
+        };
+        let layers = (0..config.layers).flat_map(|l| Target::ALL.map(|target| linear(l, target)));
+        let last = config.layers * LAYER;
+        let tables = [1, 2].map(|i| (last + i, config.vocab, config.dim));
+        for (at, rows, cols) in layers.chain(tables) {
+            let mut bytes = vec![0; format.bytes(rows, cols).unwrap()];
+            pack(format, Data::F32(&dense.tensors[at]), rows, cols, &mut bytes).unwrap();
+            let packed = Packed::new(format, &bytes, rows, cols).unwrap();
+            for (row, out) in dense.tensors[at].chunks_exact_mut(cols).enumerate() {
+                packed.dequantize(row, 0, out);
+            }
+            quantised.packed[at] = bytes;
+        }
+        (quantised, dense)
+    }
+
+    fn matrix(&self, at: usize, rows: usize, cols: usize) -> Matrix<'_> {
+        match self.packed.get(at) {
+            None => Matrix::new(Data::F32(&self.tensors[at]), rows, cols),
+            Some(bytes) => Matrix::packed(Packed::new(self.format, bytes, rows, cols).unwrap()),
+        }
     }
 
     pub(crate) fn layers(&self) -> Vec<Layer<'_>> {
@@ -126,7 +162,7 @@ impl Random {
                     let (outputs, inputs) = target.shape(c);
                     let at = 4 + 2 * target as usize;
                     Linear {
-                        weight: Matrix::new(data(at), outputs, inputs),
+                        weight: self.matrix(l * LAYER + at, outputs, inputs),
                         bias: bias.then(|| data(at + 1)),
                     }
                 };
@@ -149,9 +185,10 @@ impl Random {
 
     pub(crate) fn model<'a>(&'a self, layers: &'a [Layer<'a>]) -> Model<'a> {
         let c = self.config;
-        let data = |i: usize| Data::F32(&self.tensors[c.layers * LAYER + i]);
-        let embed = Matrix::new(data(1), c.vocab, c.dim);
-        let head = if c.tied { embed } else { Matrix::new(data(2), c.vocab, c.dim) };
-        Model { config: c, weights: Weights { embed, layers, norm: data(0), head } }
+        let norm = Data::F32(&self.tensors[c.layers * LAYER]);
+        let at = c.layers * LAYER;
+        let embed = self.matrix(at + 1, c.vocab, c.dim);
+        let head = if c.tied { embed } else { self.matrix(at + 2, c.vocab, c.dim) };
+        Model { config: c, weights: Weights { embed, layers, norm, head } }
     }
 }

@@ -104,6 +104,7 @@ pub fn loss_and_gradients(
     gradients: &mut [f32],
 ) -> Result<f64, Error> {
     let config = &model.config;
+    let compute = compute.with_int8(false);
     model.check_adapter(Some(lora))?;
     model.check_adapter(Some(Lora { config: lora.config, parameters: gradients }))?;
     check(model, examples)?;

@@ -11,7 +11,7 @@ mod session;
 mod work;
 
 use homespun_core::arena::Arena;
-use homespun_core::cache::KvCache;
+use homespun_core::cache::{KvCache, KvType};
 use homespun_core::compute::Compute;
 use homespun_core::lora::Lora;
 use homespun_core::model::{self, Model};
@@ -81,12 +81,29 @@ pub enum Error {
     },
 }
 
+/// How exactly a model computes outside of training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Precision {
+    /// How keys and values are kept.
+    pub kv: KvType,
+    /// Whether linear layers with quantised weights take their input as int8.
+    pub int8: bool,
+}
+
+impl Precision {
+    /// For talking: a KV cache in f16, int8 activations.
+    pub const FAST: Precision = Precision { kv: KvType::F16, int8: true };
+    /// For measuring: f32.
+    pub const EXACT: Precision = Precision { kv: KvType::F32, int8: false };
+}
+
 /// A base with kernels and threads.
 #[derive(Clone, Copy)]
 pub struct Engine<'m> {
     base: &'m Base,
     model: Model<'m>,
     compute: Compute<'m>,
+    kv: KvType,
 }
 
 impl<'m> Engine<'m> {
@@ -102,7 +119,12 @@ impl<'m> Engine<'m> {
     ) -> Result<Self, Error> {
         let weights = base.checkpoint().weights(layers)?;
         let model = Model { config: *base.config(), weights };
-        Ok(Self { base, model, compute: Compute::new(kernels, pool) })
+        Ok(Self { base, model, compute: Compute::new(kernels, pool), kv: KvType::F32 })
+    }
+
+    /// The same, computing as `precision` says; a new engine is [`Precision::EXACT`].
+    pub const fn with_precision(self, precision: Precision) -> Self {
+        Self { compute: self.compute.with_int8(precision.int8), kv: precision.kv, ..self }
     }
 
     /// What was opened.
@@ -190,27 +212,30 @@ impl<'m> Engine<'m> {
     }
 }
 
-/// Logits `(T, V)` of `tokens (T)`; needs neither tokenizer nor template.
+/// Logits `(T, V)` of `tokens (T)`; needs neither tokenizer nor template. Activations are as
+/// `compute` says.
 ///
 /// # Errors
 /// If a token is not in the vocabulary, the adapter does not fit or an activation is not finite.
 pub fn logits(
     model: &Model,
     compute: Compute,
+    kv: KvType,
     lora: Option<Lora>,
     tokens: &[u32],
 ) -> Result<Vec<f32>, model::Error> {
     let (config, context) = (&model.config, tokens.len().max(1));
-    let mut cache = vec![0.0; KvCache::elements(config, context)];
-    let mut cache = KvCache::new(config, &mut cache)?;
+    let mut cache = vec![0; KvCache::words(config, kv, context)];
+    let mut cache = KvCache::new(config, kv, &mut cache)?;
     let lora_config = lora.as_ref().map(|lora| &lora.config);
-    let mut memory = vec![0; model::inference_bytes(config, lora_config, tokens.len())];
+    let bytes = model::inference_bytes(config, lora_config, tokens.len());
+    let mut memory = vec![0; bytes.max(model::logits_bytes(config, tokens.len()))];
     let mut states = vec![0.0; tokens.len() * config.dim];
     let arena = &mut Arena::new(&mut memory);
     model.forward(compute, lora, tokens, &mut cache, arena, &mut states)?;
     let mut normed = vec![0.0; states.len()];
     model.final_norm(compute, &states, &mut normed)?;
     let mut logits = vec![0.0; tokens.len() * config.vocab];
-    model.logits(compute, &normed, &mut logits)?;
+    model.logits(compute, &normed, arena, &mut logits)?;
     Ok(logits)
 }

@@ -2,7 +2,7 @@
 
 use super::golden::{self, Golden, relative_error};
 use homespun_core::arena::Arena;
-use homespun_core::cache::KvCache;
+use homespun_core::cache::{KvCache, KvType};
 use homespun_core::compute::Compute;
 use homespun_core::config::{Config, RopeScaling};
 use homespun_core::lora::{Lora, Target};
@@ -23,8 +23,8 @@ fn logits(
     piece: usize,
 ) -> Vec<f32> {
     let (config, compute) = (&model.config, Compute::serial(kernels));
-    let mut memory = vec![0.0; KvCache::elements(config, tokens.len())];
-    let mut cache = KvCache::new(config, &mut memory).expect("cache");
+    let mut memory = vec![u32::MAX; KvCache::words(config, KvType::F32, tokens.len())];
+    let mut cache = KvCache::new(config, KvType::F32, &mut memory).expect("cache");
     let mut bytes = vec![0; inference_bytes(config, lora.as_ref().map(|l| &l.config), piece)];
     let mut arena = Arena::new(&mut bytes);
     let mut states = vec![0.0; tokens.len() * config.dim];
@@ -35,7 +35,7 @@ fn logits(
     let mut normed = vec![0.0; states.len()];
     model.final_norm(compute, &states, &mut normed).expect("norm");
     let mut logits = vec![0.0; tokens.len() * config.vocab];
-    model.logits(compute, &normed, &mut logits).expect("logits");
+    model.logits(compute, &normed, &mut Arena::new(&mut []), &mut logits).expect("logits");
     logits
 }
 

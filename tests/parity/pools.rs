@@ -6,7 +6,7 @@ use super::gradients::examples;
 use core::convert::Infallible;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use homespun_core::arena::Arena;
-use homespun_core::cache::KvCache;
+use homespun_core::cache::{KvCache, KvType};
 use homespun_core::compute::Compute;
 use homespun_core::config::{Config, RopeScaling};
 use homespun_core::family::Family;
@@ -94,8 +94,8 @@ fn run(model: &Model, kernels: &'static Kernels, pool: &dyn Pool) -> (Vec<f32>, 
     let sequences = [sequence(1, 150), sequence(2, 33), sequence(3, 90)];
 
     let tokens = &sequences[0].0;
-    let mut memory = vec![0.0; KvCache::elements(&CONFIG, tokens.len())];
-    let mut cache = KvCache::new(&CONFIG, &mut memory).expect("cache");
+    let mut memory = vec![u32::MAX; KvCache::words(&CONFIG, KvType::F32, tokens.len())];
+    let mut cache = KvCache::new(&CONFIG, KvType::F32, &mut memory).expect("cache");
     let mut bytes = vec![0; inference_bytes(&CONFIG, Some(&LORA), tokens.len())];
     let mut states = vec![0.0; tokens.len() * CONFIG.dim];
     let mut arena = Arena::new(&mut bytes);
@@ -104,7 +104,7 @@ fn run(model: &Model, kernels: &'static Kernels, pool: &dyn Pool) -> (Vec<f32>, 
     let mut normed = vec![0.0; states.len()];
     model.final_norm(compute, &states, &mut normed).expect("norm");
     let mut logits = vec![0.0; tokens.len() * CONFIG.vocab];
-    model.logits(compute, &normed, &mut logits).expect("logits");
+    model.logits(compute, &normed, &mut Arena::new(&mut []), &mut logits).expect("logits");
 
     let examples = examples(&sequences);
     let rows = examples.iter().map(Example::rows).sum();

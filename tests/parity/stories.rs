@@ -2,7 +2,7 @@
 
 use super::golden;
 use homespun_core::arena::Arena;
-use homespun_core::cache::KvCache;
+use homespun_core::cache::{KvCache, KvType};
 use homespun_core::compute::Compute;
 use homespun_core::model::inference_bytes;
 use homespun_kernels::Kernels;
@@ -33,8 +33,8 @@ fn stories260k_tells_its_published_story() {
     tokenizer.check_vocab(config.vocab).expect("vocabulary");
     for kernels in Kernels::available() {
         let compute = Compute::serial(kernels);
-        let mut memory = vec![0.0; KvCache::elements(config, 200)];
-        let mut cache = KvCache::new(config, &mut memory).expect("cache");
+        let mut memory = vec![u32::MAX; KvCache::words(config, KvType::F32, 200)];
+        let mut cache = KvCache::new(config, KvType::F32, &mut memory).expect("cache");
         let mut bytes = vec![0; inference_bytes(config, None, 1)];
         let (mut state, mut normed) = (vec![0.0; config.dim], vec![0.0; config.dim]);
         let mut logits = vec![0.0; config.vocab];
@@ -46,7 +46,7 @@ fn stories260k_tells_its_published_story() {
                 .forward(compute, None, last, &mut cache, &mut arena, &mut state)
                 .expect("forward");
             model.final_norm(compute, &state, &mut normed).expect("norm");
-            model.logits(compute, &normed, &mut logits).expect("logits");
+            model.logits(compute, &normed, &mut Arena::new(&mut []), &mut logits).expect("logits");
             let best = (0..config.vocab).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
             story.push(best.expect("vocabulary") as u32);
         }

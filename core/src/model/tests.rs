@@ -1,6 +1,9 @@
 //! Prefill and decode agree, errors name what is wrong, and nothing of a failed call stays.
 
+use homespun_kernels::quant::Format;
+
 use super::*;
+use crate::cache::KvType;
 use crate::lora::{LoraConfig, Targets};
 use crate::testing::{Random, compute, random, tiny};
 
@@ -28,17 +31,29 @@ fn states(
 ) -> Result<Vec<f32>, Error> {
     let layers = random.layers();
     let model = random.model(&layers);
-    let config = &random.config;
     let lora = parameters.map(|parameters| Lora { config: lora(), parameters });
-    let mut memory = vec![f32::NAN; KvCache::elements(config, context)];
-    let mut cache = KvCache::new(config, &mut memory).unwrap();
+    run(compute(), KvType::F32, &model, lora, pieces, context)
+}
+
+/// The states of `pieces` as `compute` and `kv` make them.
+fn run(
+    compute: Compute,
+    kv: KvType,
+    model: &Model,
+    lora: Option<Lora>,
+    pieces: &[&[u32]],
+    context: usize,
+) -> Result<Vec<f32>, Error> {
+    let config = &model.config;
+    let mut memory = vec![u32::MAX; KvCache::words(config, kv, context)];
+    let mut cache = KvCache::new(config, kv, &mut memory).unwrap();
     let mut all = Vec::new();
     for piece in pieces {
         let lora_config = lora.as_ref().map(|l| &l.config);
         let mut memory = vec![0xff; inference_bytes(config, lora_config, piece.len())];
         let mut arena = Arena::new(&mut memory);
         let mut states = vec![f32::NAN; piece.len() * config.dim];
-        model.forward(compute(), lora, piece, &mut cache, &mut arena, &mut states)?;
+        model.forward(compute, lora, piece, &mut cache, &mut arena, &mut states)?;
         all.extend(states);
     }
     Ok(all)
@@ -87,8 +102,8 @@ fn a_wrong_token_a_full_cache_a_short_adapter_and_little_memory_are_errors() {
     assert_eq!(error, Error::Adapter { expected: lora().parameters(&tiny()), found: 5 });
 
     let layers = random.layers();
-    let mut memory = vec![0.0; KvCache::elements(&tiny(), 4)];
-    let mut cache = KvCache::new(&tiny(), &mut memory).unwrap();
+    let mut memory = vec![u32::MAX; KvCache::words(&tiny(), KvType::F32, 4)];
+    let mut cache = KvCache::new(&tiny(), KvType::F32, &mut memory).unwrap();
     let mut bytes = vec![0u8; 200];
     let mut arena = Arena::new(&mut bytes);
     let mut states = vec![0.0; 2 * 12];
@@ -100,13 +115,13 @@ fn a_wrong_token_a_full_cache_a_short_adapter_and_little_memory_are_errors() {
     assert!(needed <= inference_bytes(&tiny(), None, 2) && needed > 200);
     assert_eq!(cache.len(), 0);
     let other = Config { layers: 1, ..tiny() };
-    let mut cache = KvCache::new(&other, &mut memory).unwrap();
+    let mut cache = KvCache::new(&other, KvType::F32, &mut memory).unwrap();
     let error = random
         .model(&layers)
         .forward(compute(), None, &[1, 2], &mut cache, &mut arena, &mut states)
         .unwrap_err();
     assert_eq!(error, Error::Cache);
-    assert!(KvCache::new(&tiny(), &mut [0.0; 3]).is_err());
+    assert!(KvCache::new(&tiny(), KvType::F32, &mut [0; 3]).is_err());
 }
 
 #[test]
@@ -150,7 +165,7 @@ fn the_final_norm_and_the_head_are_named_too() {
     let (mut normed, mut logits) = ([0.0; 12], [0.0; 31]);
     let norm = model.final_norm(compute(), &[1.0; 12], &mut normed);
     assert_eq!(norm, Err(Error::NonFinite { layer: None, tensor: "model.norm" }));
-    let head = model.logits(compute(), &[1.0; 12], &mut logits);
+    let head = model.logits(compute(), &[1.0; 12], &mut Arena::new(&mut []), &mut logits);
     assert_eq!(head, Err(Error::NonFinite { layer: None, tensor: "lm_head" }));
 }
 
@@ -159,8 +174,8 @@ fn forgetting_tokens_gives_the_states_as_if_they_had_not_been() {
     let random = Random::new(tiny());
     let layers = random.layers();
     let model = random.model(&layers);
-    let mut memory = vec![0.0; KvCache::elements(&tiny(), 20)];
-    let mut cache = KvCache::new(&tiny(), &mut memory).unwrap();
+    let mut memory = vec![u32::MAX; KvCache::words(&tiny(), KvType::F32, 20)];
+    let mut cache = KvCache::new(&tiny(), KvType::F32, &mut memory).unwrap();
     let mut bytes = vec![0u8; inference_bytes(&tiny(), None, 8)];
     let mut arena = Arena::new(&mut bytes);
     let mut run = |tokens: &[u32], keep: usize| {
@@ -173,4 +188,54 @@ fn forgetting_tokens_gives_the_states_as_if_they_had_not_been() {
     let again = run(&[5, 6], 2);
     let fresh = run(&[1, 2, 5, 6], 0);
     assert_close(&again, &fresh[2 * 12..]);
+}
+
+/// The largest difference, relative to the largest magnitude.
+fn deviation(a: &[f32], b: &[f32]) -> f32 {
+    let largest = b.iter().fold(0.0_f32, |m, b| m.max(b.abs()));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest
+}
+
+#[test]
+fn a_smaller_cache_changes_the_states_a_little_and_the_same_in_any_pieces() {
+    for config in CONFIGS {
+        let random = Random::new(config());
+        let layers = random.layers();
+        let model = random.model(&layers);
+        let tokens = tokens(70);
+        let want = states(&random, None, &[&tokens], 70).unwrap();
+        for (kv, bound) in [(KvType::F16, 2e-3), (KvType::I8, 5e-2)] {
+            let run = |pieces: &[&[u32]]| run(compute(), kv, &model, None, pieces, 80).unwrap();
+            let whole = run(&[&tokens]);
+            let off = deviation(&whole, &want);
+            assert!(off > 0.0 && off < bound, "{kv:?} is off by {off}");
+            assert_close(&whole, &run(&[&tokens[..33], &tokens[33..34], &tokens[34..]]));
+        }
+    }
+}
+
+#[test]
+fn packed_weights_are_the_model_of_their_values_and_int8_activations_come_close() {
+    for (config, format) in CONFIGS.iter().flat_map(|c| [Format::Q8, Format::Q4].map(|f| (c, f))) {
+        let (quantised, dense) = Random::quantised(config(), format);
+        let (layers, dense_layers) = (quantised.layers(), dense.layers());
+        let (model, dense) = (quantised.model(&layers), dense.model(&dense_layers));
+        let tokens = tokens(40);
+        let run = |compute, model| run(compute, KvType::F32, model, None, &[&tokens], 40).unwrap();
+        let want = run(compute(), &dense);
+        assert_close(&run(compute(), &model), &want);
+        let int8 = run(compute().with_int8(true), &model);
+        let off = deviation(&int8, &want);
+        assert!(off > 0.0 && off < 0.05, "{format:?}: int8 activations are off by {off}");
+        let logits = |compute: Compute, model: &Model| {
+            let mut logits = vec![0.0; model.config.vocab];
+            let mut memory = vec![0; logits_bytes(&model.config, 1)];
+            let arena = &mut Arena::new(&mut memory);
+            model.logits(compute, &want[..model.config.dim], arena, &mut logits).unwrap();
+            logits
+        };
+        assert_close(&logits(compute(), &model), &logits(compute(), &dense));
+        let off = deviation(&logits(compute().with_int8(true), &model), &logits(compute(), &dense));
+        assert!(off > 0.0 && off < 0.05, "{format:?}: int8 logits are off by {off}");
+    }
 }

@@ -13,6 +13,7 @@
 use homespun_kernels::{Data, Matrix, Serial, chunks_mut};
 
 use super::cross_entropy::add_log;
+use crate::cache::{Rows, View};
 use crate::compute::Compute;
 use crate::config::Config;
 
@@ -63,10 +64,21 @@ impl Shape {
     }
 
     /// Keys `from..to` of kv head `h` as a matrix.
-    fn tile<'x>(&self, cache: &'x [f32], h: usize, from: usize, to: usize) -> Matrix<'x> {
+    fn tile<'x>(&self, cache: Data<'x>, h: usize, from: usize, to: usize) -> Matrix<'x> {
         let first = h * self.capacity;
-        let rows = &cache[(first + from) * self.head_dim..(first + to) * self.head_dim];
-        Matrix::new(Data::F32(rows), to - from, self.head_dim)
+        let rows = cache.slice((first + from) * self.head_dim, (first + to) * self.head_dim);
+        Matrix::new(rows, to - from, self.head_dim)
+    }
+
+    /// Multiplies column `j` of `scores` by the scale of row `from + j` of kv head `h`.
+    fn scale_columns(&self, cache: View, h: usize, from: usize, to: usize, scores: &mut [f32]) {
+        let Some(scales) = cache.scales else { return };
+        let scales = &scales[h * self.capacity + from..h * self.capacity + to];
+        for row in scores.chunks_exact_mut(to - from) {
+            for (score, scale) in row.iter_mut().zip(scales) {
+                *score *= scale;
+            }
+        }
     }
 
     /// Gathers the rows of tokens `t0..t1` of kv head `h` from `x (T, heads * head_dim)`, scaled.
@@ -87,12 +99,11 @@ impl Shape {
 
 /// Copies `x (T, kv_heads * head_dim)` behind the `past` keys (or values) of the cache
 /// `(kv_heads, C, head_dim)`.
-pub(crate) fn append(shape: Shape, x: &[f32], cache: &mut [f32]) {
+pub(crate) fn append(shape: Shape, x: &[f32], cache: &mut Rows) {
     let width = shape.head_dim;
     for (t, x) in x.chunks_exact(shape.kv_heads * width).enumerate() {
         for (h, x) in x.chunks_exact(width).enumerate() {
-            let from = (h * shape.capacity + shape.past + t) * width;
-            cache[from..from + width].copy_from_slice(x);
+            cache.write(h * shape.capacity + shape.past + t, x);
         }
     }
 }
@@ -105,8 +116,8 @@ pub(crate) fn forward(
     shape: Shape,
     starts: &[u32],
     q: &[f32],
-    keys: &[f32],
-    values: &[f32],
+    keys: View,
+    values: View,
     work: &mut [f32],
     out: &mut [f32],
     z: &mut [f32],
@@ -114,6 +125,8 @@ pub(crate) fn forward(
     let tokens = starts.len();
     let job = shape.job(tokens);
     let work = &mut work[..shape.work(tokens)];
+    let seen = tokens * (shape.past + tokens) * shape.heads * shape.head_dim;
+    let compute = compute.for_work(2 * seen);
     chunks_mut(compute.pool, work, job, &|i, work| {
         let (block, h) = (i / shape.kv_heads, i % shape.kv_heads);
         let (from, to) = (block * BLOCK, (block * BLOCK + BLOCK).min(tokens));
@@ -189,8 +202,8 @@ fn rows(
     shape: Shape,
     (starts, t0, t1, h): (&[u32], usize, usize, usize),
     q: &[f32],
-    keys: &[f32],
-    values: &[f32],
+    keys: View,
+    values: View,
     parts: Parts,
 ) {
     let Parts { q: queries, out, scores, z } = parts;
@@ -201,7 +214,9 @@ fn rows(
     for from in (starts[t0] as usize..last).step_by(KEYS) {
         let to = (from + KEYS).min(last);
         let scores = &mut scores[..z.len() * (to - from)];
-        compute.kernels.matmul(&Serial, queries, shape.tile(keys, h, from, to), false, scores);
+        let tile = shape.tile(keys.data, h, from, to);
+        compute.kernels.matmul(&Serial, queries, tile, false, scores);
+        shape.scale_columns(keys, h, from, to, scores);
         for (r, row) in scores.chunks_exact_mut(to - from).enumerate() {
             let visible = (shape.past + t0 + r / shape.group() + 1).clamp(from, to) - from;
             let (seen, hidden) = row.split_at_mut(visible);
@@ -217,13 +232,9 @@ fn rows(
             out.iter_mut().for_each(|o| *o *= kept);
             z[r] = all;
         }
-        compute.kernels.matmul_backward(
-            &Serial,
-            scores,
-            shape.tile(values, h, from, to),
-            true,
-            out,
-        );
+        shape.scale_columns(values, h, from, to, scores);
+        let tile = shape.tile(values.data, h, from, to);
+        compute.kernels.matmul_backward(&Serial, scores, tile, true, out);
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn forward_backward(
     mut d_x: Option<(&mut [f32], f32)>,
     scratch: &mut Scratch,
 ) -> f64 {
-    let Compute { kernels, pool } = compute;
+    let Compute { kernels, pool, .. } = compute;
     let (tokens, dim, vocab) = (targets.len(), head.cols(), head.rows());
     let z = &mut scratch.z[..2 * tokens];
     z.fill(f32::NEG_INFINITY);

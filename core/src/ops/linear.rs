@@ -7,7 +7,8 @@
 //! ```
 //! `h` is made again in backward; `W` and the bias get no gradient.
 
-use homespun_kernels::{Data, Matrix};
+use homespun_kernels::quant::{ActivationBlock, Activations};
+use homespun_kernels::{Data, Input, Matrix, Product, Storage};
 
 use super::dropout::Mask;
 use crate::compute::Compute;
@@ -24,11 +25,16 @@ pub(crate) struct Adapter<'a> {
     pub scale: f32,
 }
 
-/// What an adapter writes on the way: `dropped (T, K)` only under dropout, `low` and `d_low (T, R)`.
+/// What linear layers write on the way.
 pub(crate) struct Scratch<'a> {
+    /// An adapter's input under dropout, `(T, widest K)`; empty without dropout.
     pub dropped: &'a mut [f32],
+    /// An adapter's `x Aᵀ`, `(T, R)`.
     pub low: &'a mut [f32],
+    /// Its gradient, `(T, R)`; empty outside training.
     pub d_low: &'a mut [f32],
+    /// The input as int8, `(T, widest K / 32)`; empty in training.
+    pub blocks: &'a mut [ActivationBlock],
 }
 
 /// A linear layer, its adapter and the mask of the adapter's input.
@@ -39,30 +45,49 @@ pub(crate) struct Adapted<'a> {
     pub mask: Option<Mask<'a>>,
 }
 
+/// Several linear layers of one input, their products shared out together: `y = linear(x)`, or
+/// `y += linear(x)` where the flag says so; `x (T, K)`, `y (T, N)`.
+pub(crate) fn forward<const N: usize>(
+    compute: Compute,
+    x: &[f32],
+    mut each: [(Adapted, bool, &mut [f32]); N],
+    scratch: &mut Scratch,
+) {
+    let Compute { kernels, pool, .. } = compute;
+    for (layer, accumulate, y) in &mut each {
+        if let Some(bias) = layer.base.bias {
+            add_bias(compute, bias, *accumulate, y);
+        }
+    }
+    let k = each[0].0.base.weight.cols();
+    let packed = |w: Matrix| matches!(w.storage(), Storage::Packed(_));
+    let input = if compute.int8 && each.iter().all(|(layer, ..)| packed(layer.base.weight)) {
+        let blocks = &mut scratch.blocks[..x.len() / k * Activations::width(k)];
+        Input::I8(kernels.quantize(pool, x, k, blocks))
+    } else {
+        Input::F32(x)
+    };
+    let products = each.each_mut().map(|(layer, accumulate, y)| {
+        let accumulate = *accumulate || layer.base.bias.is_some();
+        Product { w: layer.base.weight, accumulate, y }
+    });
+    kernels.matmul_each(pool, input, products);
+    for (layer, _, y) in each {
+        layer.adapt(compute, x, scratch, y);
+    }
+}
+
 impl Adapted<'_> {
-    /// `y = linear(x)`, or `y += linear(x)` where `accumulate`: `x (T, K)`, `y (T, N)`.
-    pub(crate) fn forward(
-        &self,
-        compute: Compute,
-        x: &[f32],
-        accumulate: bool,
-        scratch: &mut Scratch,
-        y: &mut [f32],
-    ) {
-        let Compute { kernels, pool } = compute;
-        let weight = self.base.weight;
-        if let Some(bias) = self.base.bias {
-            add_bias(compute, bias, accumulate, y);
-        }
-        kernels.matmul(pool, x, weight, accumulate || self.base.bias.is_some(), y);
-        if let Some(adapter) = self.adapter {
-            let tokens = x.len() / weight.cols();
-            let low = &mut scratch.low[..tokens * adapter.a.rows()];
-            let x = self.dropped(compute, x, scratch.dropped);
-            kernels.matmul(pool, x, adapter.a, false, low);
-            low.iter_mut().for_each(|h| *h *= adapter.scale);
-            kernels.matmul(pool, low, adapter.b, true, y);
-        }
+    /// Adds the adapter's part to `y (T, N)`.
+    fn adapt(&self, compute: Compute, x: &[f32], scratch: &mut Scratch, y: &mut [f32]) {
+        let Compute { kernels, pool, .. } = compute;
+        let Some(adapter) = self.adapter else { return };
+        let tokens = x.len() / adapter.a.cols();
+        let low = &mut scratch.low[..tokens * adapter.a.rows()];
+        let x = self.dropped(compute, x, scratch.dropped);
+        kernels.matmul(pool, x, adapter.a, false, low);
+        low.iter_mut().for_each(|h| *h *= adapter.scale);
+        kernels.matmul(pool, low, adapter.b, true, y);
     }
 
     /// Adds the adapter's gradients to `gradient (R * K + N * R)`, and, where wanted, writes or adds
@@ -76,7 +101,7 @@ impl Adapted<'_> {
         scratch: &mut Scratch,
         mut d_x: Option<(&mut [f32], bool)>,
     ) {
-        let Compute { kernels, pool } = compute;
+        let Compute { kernels, pool, .. } = compute;
         let weight = self.base.weight;
         if let Some((d_x, accumulate)) = &mut d_x {
             kernels.matmul_backward(pool, d_y, weight, *accumulate, d_x);
@@ -174,12 +199,18 @@ mod tests {
                 mask: self.keys.as_deref().map(|keys| Mask::new(keys, 1, Target::Q, 0.3)),
             };
             let (mut dropped, mut low, mut d_low) = ([0.0; T * K], [0.0; T * R], [0.0; T * R]);
-            job(adapted, &mut Scratch { dropped: &mut dropped, low: &mut low, d_low: &mut d_low });
+            let blocks = &mut [];
+            job(
+                adapted,
+                &mut Scratch { dropped: &mut dropped, low: &mut low, d_low: &mut d_low, blocks },
+            );
         }
 
         fn loss(&self, x: &[f32], parameters: &[f32], d_y: &[f32]) -> f64 {
             let mut y = vec![0.5; T * N];
-            self.run(parameters, |l, scratch| l.forward(compute(), x, true, scratch, &mut y));
+            self.run(parameters, |l, scratch| {
+                forward(compute(), x, [(l, true, &mut y[..])], scratch);
+            });
             weighted(&y, d_y)
         }
     }

@@ -1,5 +1,7 @@
 //! The whole model's gradient against central differences, and what must not change a result.
 
+use homespun_kernels::quant::Format;
+
 use super::*;
 use crate::config::RopeScaling;
 use crate::lora::{Target, Targets};
@@ -217,7 +219,7 @@ fn the_loss_alone_is_that_of_training_without_dropout_and_counts_targets() {
 
 #[test]
 fn the_loss_is_the_log_softmax_of_the_inference_logits() {
-    use crate::cache::KvCache;
+    use crate::cache::{KvCache, KvType};
     let mut case = Case::new(Config { tied: true, ..tiny() }, lora(Targets::ALL, 0.0));
     case.dialogues.truncate(1);
     let config = case.random.config;
@@ -226,8 +228,8 @@ fn the_loss_is_the_log_softmax_of_the_inference_logits() {
     let model = case.random.model(&layers);
     let lora = Lora { config: case.lora, parameters: &case.parameters };
     let tokens = examples[0].tokens;
-    let mut memory = vec![0.0; KvCache::elements(&config, tokens.len())];
-    let mut cache = KvCache::new(&config, &mut memory).unwrap();
+    let mut memory = vec![u32::MAX; KvCache::words(&config, KvType::F32, tokens.len())];
+    let mut cache = KvCache::new(&config, KvType::F32, &mut memory).unwrap();
     let mut bytes = vec![0; crate::model::inference_bytes(&config, Some(&case.lora), 7)];
     let mut arena = Arena::new(&mut bytes);
     let mut states = vec![0.0; 7 * config.dim];
@@ -235,7 +237,7 @@ fn the_loss_is_the_log_softmax_of_the_inference_logits() {
     let mut normed = vec![0.0; states.len()];
     model.final_norm(compute(), &states, &mut normed).unwrap();
     let mut logits = vec![0.0; 7 * config.vocab];
-    model.logits(compute(), &normed, &mut logits).unwrap();
+    model.logits(compute(), &normed, &mut Arena::new(&mut []), &mut logits).unwrap();
     let mut expected = 0.0;
     for i in (1..7).filter(|&i| examples[0].targets[i]) {
         let row = &logits[(i - 1) * config.vocab..i * config.vocab];
@@ -276,4 +278,22 @@ fn a_scale_scales_the_gradient_and_malformed_examples_are_errors() {
     assert_eq!(run(&[nothing], 1.0, &mut scaled), Ok(0.0));
     let wrong = run(&[good], 1.0, &mut []);
     assert_eq!(wrong, Err(Error::Adapter { expected: gradient.len(), found: 0 }));
+}
+
+#[test]
+fn gradients_over_packed_weights_are_those_of_the_dense_model_of_their_values() {
+    for format in [Format::Q8, Format::Q4] {
+        let (quantised, dense) = Random::quantised(tiny(), format);
+        let lora = lora(Targets::ALL, 0.0);
+        let run = |random: Random| {
+            let case = Case { random, ..Case::new(tiny(), lora) };
+            let bytes = training_bytes(&tiny(), &lora, 12);
+            case.run(&case.parameters, &case.examples(), bytes).unwrap()
+        };
+        let ((loss, found), (want_loss, want)) = (run(quantised), run(dense));
+        assert!((loss - want_loss).abs() < 1e-5 * want_loss, "{loss} {want_loss}");
+        let largest = want.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
+        let worst = found.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5 * largest, "{format:?}: off by {worst} of {largest}");
+    }
 }

@@ -3,9 +3,9 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs, SamplingArgs};
+use super::options::{AdapterArgs, Machine, ModelArgs, PrecisionArgs, SamplingArgs};
 use crate::dialogue::{Message, Role};
-use crate::engine::Engine;
+use crate::engine::{Engine, Precision};
 
 /// Talk with a model; replies stream as they are written
 #[derive(clap::Args)]
@@ -22,14 +22,17 @@ pub(crate) struct Args {
     system: Option<String>,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let precision = args.precision.get(Precision::FAST)?;
     let mut sampling = args.sampling.get();
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_precision(precision);
     let adapter = args.adapter.load(base.config())?;
     let opening: Vec<Message> =
         args.system.iter().map(|text| Message::new(Role::System, text.as_str())).collect();

@@ -6,8 +6,8 @@ use homespun_core::sampler;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs, print_json, say};
-use crate::engine::{Engine, Sampling};
+use super::options::{AdapterArgs, Machine, ModelArgs, PrecisionArgs, print_json, say};
+use crate::engine::{Engine, Precision, Sampling};
 use crate::personalize::evaluate;
 use crate::progress::Progress;
 
@@ -42,13 +42,16 @@ pub(crate) struct Args {
     /// Print {"rouge1", "loss", "perplexity", "dialogues"}
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let precision = args.precision.get(Precision::EXACT)?;
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_precision(precision);
     let adapter = args.adapter.load(base.config())?;
     let dialogues = super::read_held_out(&args.data, args.strict)?;
     let draw = sampler::Sampling { temperature: args.temperature, ..Default::default() };

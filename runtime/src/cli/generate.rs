@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::ArgGroup;
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs, SamplingArgs};
+use super::options::{AdapterArgs, Machine, ModelArgs, PrecisionArgs, SamplingArgs};
 use crate::dialogue::{self, Message, Role};
-use crate::engine::{Base, Engine, Error};
+use crate::engine::{Base, Engine, Error, Precision};
 
 /// Write a reply to a prompt or to a dialogue
 #[derive(clap::Args)]
@@ -32,14 +32,17 @@ pub(crate) struct Args {
     raw: bool,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let precision = args.precision.get(Precision::FAST)?;
     let sampling = args.sampling.get();
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_precision(precision);
     let adapter = args.adapter.load(base.config())?;
     let messages = match (&args.prompt, &args.messages) {
         (Some(prompt), _) => vec![Message::new(Role::User, prompt.as_str())],

@@ -9,9 +9,10 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs};
+use super::options::{AdapterArgs, Machine, ModelArgs, PrecisionArgs};
 use crate::adapter::Adapter;
-use crate::{durable, engine};
+use crate::durable;
+use crate::engine::{self, Precision};
 
 /// Write the logits of given tokens as a safetensors file with the tensor `logits` (T, V)
 #[derive(clap::Args)]
@@ -29,17 +30,20 @@ pub(crate) struct Args {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let precision = args.precision.get(Precision::EXACT)?;
     let checkpoint = args.model.checkpoint()?;
     let layers = checkpoint.layers()?;
     let model = Model { config: *checkpoint.config(), weights: checkpoint.weights(&layers)? };
     let adapter = args.adapter.load(&model.config)?;
     let pool = machine.pool()?;
-    let compute = Compute::new(machine.kernels()?, &pool);
+    let compute = Compute::new(machine.kernels()?, &pool).with_int8(precision.int8);
     let lora = adapter.as_ref().map(Adapter::lora);
-    let logits = engine::logits(&model, compute, lora, &args.tokens)
+    let logits = engine::logits(&model, compute, precision.kv, lora, &args.tokens)
         .map_err(|error| format!("{}: {error}", checkpoint.path().display()))?;
     let shape = vec![args.tokens.len(), model.config.vocab];
     let view = TensorView::new(Dtype::F32, shape, cast_slice(&logits))?;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
+use homespun_core::cache::KvType;
 use homespun_core::config::Config;
 use homespun_core::sampler;
 use homespun_core::select::Scoring;
@@ -15,7 +16,7 @@ use homespun_kernels::{Isa, Kernels};
 use crate::adapter::Adapter;
 use crate::builtin;
 use crate::checkpoint::{self, Checkpoint};
-use crate::engine::{Base, Sampling};
+use crate::engine::{Base, Precision, Sampling};
 use crate::lexicon::Table;
 use crate::pool::Threads;
 
@@ -83,6 +84,37 @@ impl ModelArgs {
             return builtin::checkpoint();
         }
         Checkpoint::open(&self.model)
+    }
+}
+
+/// How exactly the model computes.
+#[derive(Args)]
+pub(crate) struct PrecisionArgs {
+    /// How keys and values are kept: f32, f16 or i8
+    #[arg(long, value_name = "TYPE")]
+    kv: Option<String>,
+    /// What linear layers with q8 or q4 weights take: f32 or i8
+    #[arg(long, value_name = "TYPE")]
+    activations: Option<String>,
+}
+
+impl PrecisionArgs {
+    /// What was asked for, else `usual`.
+    pub(crate) fn get(&self, usual: Precision) -> Result<Precision, String> {
+        let kv = match &self.kv {
+            None => usual.kv,
+            Some(name) => KvType::ALL
+                .into_iter()
+                .find(|kv| kv.name() == name)
+                .ok_or_else(|| format!("--kv: {name:?} is not f32, f16 or i8"))?,
+        };
+        let int8 = match self.activations.as_deref() {
+            None => usual.int8,
+            Some("f32") => false,
+            Some("i8") => true,
+            Some(name) => return Err(format!("--activations: {name:?} is not f32 or i8")),
+        };
+        Ok(Precision { kv, int8 })
     }
 }
 

@@ -7,8 +7,10 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Outcome;
-use super::options::{LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say};
-use crate::engine::Engine;
+use super::options::{
+    LexiconArgs, Machine, ModelArgs, PrecisionArgs, ScoringArgs, print_json, say,
+};
+use crate::engine::{Engine, Precision};
 use crate::lexicon::Table;
 use crate::personalize::buffer::Buffer;
 use crate::personalize::score::{Earlier, Scorer};
@@ -39,14 +41,17 @@ pub(crate) struct Args {
     /// Print a JSON object a dialogue
     #[arg(long)]
     json_lines: bool,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let precision = args.precision.get(Precision::EXACT)?;
     let scoring = args.scoring.get()?;
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_precision(precision);
     let book = args.lexicons.open()?;
     let dialogues = super::read_dialogues(&args.stream, args.strict)?;
     let mut buffer = match &args.state {

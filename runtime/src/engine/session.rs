@@ -40,7 +40,7 @@ pub struct Session<'m> {
     engine: Engine<'m>,
     /// Borrowed as long as the session lives, so the cache can never belong to another adapter.
     adapter: Option<&'m Adapter>,
-    cache: Vec<f32>,
+    cache: Vec<u32>,
     arena: Vec<u8>,
     raw: Vec<f32>,
     normed: Vec<f32>,
@@ -56,7 +56,7 @@ impl<'m> Session<'m> {
         Self {
             engine,
             adapter,
-            cache: vec![0.0; KvCache::elements(config, context)],
+            cache: vec![0; KvCache::words(config, engine.kv, context)],
             arena: Vec::new(),
             raw: Vec::new(),
             normed: Vec::new(),
@@ -68,7 +68,7 @@ impl<'m> Session<'m> {
 
     /// Tokens that there is room for.
     fn capacity(&self) -> usize {
-        self.cache.len() / KvCache::elements(&self.engine.model.config, 1)
+        self.cache.len() / KvCache::words(&self.engine.model.config, self.engine.kv, 1)
     }
 
     /// Computes the states of `tokens` that follow those in the cache.
@@ -77,12 +77,13 @@ impl<'m> Session<'m> {
         let config = &model.config;
         let lora = self.adapter.map(Adapter::lora);
         let bytes = model::inference_bytes(config, lora.as_ref().map(|l| &l.config), tokens.len());
+        let bytes = bytes.max(model::logits_bytes(config, 1));
         if self.arena.len() < bytes {
             self.arena.resize(bytes, 0);
         }
         self.raw.resize(tokens.len() * config.dim, 0.0);
         let error = |source| self.engine.error(source);
-        let mut cache = KvCache::resume(config, &mut self.cache, self.known.len())
+        let mut cache = KvCache::resume(config, self.engine.kv, &mut self.cache, self.known.len())
             .map_err(|e| error(e.into()))?;
         let arena = &mut Arena::new(&mut self.arena);
         model.forward(compute, lora, tokens, &mut cache, arena, &mut self.raw).map_err(error)?;
@@ -110,7 +111,8 @@ impl<'m> Session<'m> {
         self.logits.resize(model.config.vocab, 0.0);
         let error = |source| self.engine.error(source);
         model.final_norm(compute, last, &mut self.normed).map_err(error)?;
-        model.logits(compute, &self.normed, &mut self.logits).map_err(error)
+        let arena = &mut Arena::new(&mut self.arena);
+        model.logits(compute, &self.normed, arena, &mut self.logits).map_err(error)
     }
 
     /// Continues `prompt`, giving each new token to `on_token` until that says false, an end token

@@ -7,7 +7,7 @@
 //! pass 2, job (block of keys, kv head):     dV = Pᵀ dO         dK = dSᵀ Q / sqrt(head_dim)
 //! ```
 
-use homespun_kernels::{Serial, chunks_mut};
+use homespun_kernels::{Data, Serial, chunks_mut};
 
 use super::{BLOCK, KEYS, Shape, dialogues};
 use crate::compute::{Compute, row};
@@ -129,7 +129,7 @@ impl Pass<'_> {
             for k0 in (saved.starts[t0] as usize..t1).step_by(KEYS) {
                 let k1 = (k0 + KEYS).min(t1);
                 let n = self.scores(h, t0, (k0, k1), &mut tile);
-                let keys = shape.tile(saved.keys, h, k0, k1);
+                let keys = shape.tile(Data::F32(saved.keys), h, k0, k1);
                 let d_q = &mut d_q[rows.clone()];
                 self.compute.kernels.matmul_backward(&Serial, &tile.d_s[..n], keys, true, d_q);
             }
@@ -183,8 +183,14 @@ impl Pass<'_> {
         let Self { compute: Compute { kernels, .. }, shape, saved, .. } = *self;
         let (n, width) = (tile.q.len() / shape.head_dim, k1 - k0);
         let (p, d_s) = (&mut tile.p[..n * width], &mut tile.d_s[..n * width]);
-        kernels.matmul(&Serial, tile.q, shape.tile(saved.keys, h, k0, k1), false, p);
-        kernels.matmul(&Serial, tile.d_out, shape.tile(saved.values, h, k0, k1), false, d_s);
+        kernels.matmul(&Serial, tile.q, shape.tile(Data::F32(saved.keys), h, k0, k1), false, p);
+        kernels.matmul(
+            &Serial,
+            tile.d_out,
+            shape.tile(Data::F32(saved.values), h, k0, k1),
+            false,
+            d_s,
+        );
         for (r, (p, d_s)) in p.chunks_exact_mut(width).zip(d_s.chunks_exact_mut(width)).enumerate()
         {
             let (t, g) = (t0 + r / shape.group(), r % shape.group());

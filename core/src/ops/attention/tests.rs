@@ -6,6 +6,10 @@ use crate::testing::{check_gradient, compute, gradient_fails, random, weighted};
 
 const HEAD: usize = 6;
 
+fn dense(rows: &[f32]) -> View<'_> {
+    View { data: Data::F32(rows), scales: None }
+}
+
 fn shape(heads: usize, kv_heads: usize, tokens: usize) -> Shape {
     Shape { heads, kv_heads, head_dim: HEAD, capacity: tokens, past: 0 }
 }
@@ -13,7 +17,7 @@ fn shape(heads: usize, kv_heads: usize, tokens: usize) -> Shape {
 /// Keys or values `(T, kv_heads * head_dim)` as a cache.
 fn cached(shape: Shape, x: &[f32]) -> Vec<f32> {
     let mut cache = vec![f32::NAN; shape.kv_heads * shape.capacity * HEAD];
-    append(shape, x, &mut cache);
+    append(shape, x, &mut Rows::F32(&mut cache));
     cache
 }
 
@@ -27,7 +31,7 @@ fn run(shape: Shape, starts: &[u32], q: &[f32], k: &[f32], v: &[f32]) -> Forward
     let mut z = vec![f32::NAN; starts.len() * shape.heads];
     let mut work = vec![f32::NAN; shape.work(starts.len())];
     let (keys, values) = (cached(shape, k), cached(shape, v));
-    forward(compute(), shape, starts, q, &keys, &values, &mut work, &mut out, &mut z);
+    forward(compute(), shape, starts, q, dense(&keys), dense(&values), &mut work, &mut out, &mut z);
     Forward { out, z }
 }
 
