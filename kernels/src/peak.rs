@@ -15,6 +15,8 @@ mod x86;
 
 use core::hint::black_box;
 
+use crate::table::Isa;
+
 #[cfg(target_arch = "aarch64")]
 use neon as isa;
 #[cfg(target_arch = "x86_64")]
@@ -24,10 +26,14 @@ use x86 as isa;
 #[derive(Clone, Copy, Debug)]
 pub struct Loop {
     name: &'static str,
+    /// The table that may use its instructions, and so may those that build on that.
+    isa: Isa,
     operations: u64,
-    /// Runs so many iterations and returns something of the result.
-    run: unsafe fn(u64) -> u64,
+    run: Run,
 }
+
+/// Runs so many iterations and returns something of the result.
+type Run = unsafe fn(u64) -> u64;
 
 impl Loop {
     /// The instructions that it is made of.
@@ -40,6 +46,12 @@ impl Loop {
         self.operations
     }
 
+    /// Whether the table of `isa` may use its instructions.
+    fn suits(&self, isa: Isa) -> bool {
+        let rank = |isa| Isa::ALL.iter().position(|&one| one == isa);
+        rank(self.isa) <= rank(isa)
+    }
+
     /// Runs `iterations` on this thread; the result means nothing, but the compiler must make it.
     pub fn run(&self, iterations: u64) -> u64 {
         // SAFETY: `float` and `int8` hand a loop out only where the CPU has its instructions.
@@ -47,7 +59,7 @@ impl Loop {
     }
 }
 
-const SCALAR: Loop = Loop { name: "scalar", operations: 2 * 64, run: scalar };
+const SCALAR: Loop = Loop { name: "scalar", isa: Isa::Scalar, operations: 2 * 64, run: scalar };
 
 /// Plain Rust; the compiler uses what every CPU of the target has.
 fn scalar(iterations: u64) -> u64 {
@@ -61,20 +73,24 @@ fn scalar(iterations: u64) -> u64 {
     acc.iter().sum::<f32>().to_bits().into()
 }
 
-/// Loops of f32 arithmetic that this CPU can run, plain Rust among them; the fastest is the limit.
-pub fn float() -> impl Iterator<Item = Loop> {
+/// Loops of f32 arithmetic that this CPU and the table of `isa` can run, plain Rust among them; the
+/// fastest is the limit.
+pub fn float(isa: Isa) -> impl Iterator<Item = Loop> {
     #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
-    return isa::float().chain([SCALAR]);
+    let loops = isa::float();
     #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-    return core::iter::once(SCALAR);
+    let loops = core::iter::empty();
+    loops.chain([SCALAR]).filter(move |one| one.suits(isa))
 }
 
-/// Loops that multiply 8-bit integers and add in 32 bits; none where this CPU has no such loop.
-pub fn int8() -> impl Iterator<Item = Loop> {
+/// Loops that multiply 8-bit integers and add in 32 bits, that this CPU and the table of `isa` can
+/// run; there may be none.
+pub fn int8(isa: Isa) -> impl Iterator<Item = Loop> {
     #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
-    return isa::int8();
+    let loops = isa::int8();
     #[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
-    return core::iter::empty();
+    let loops = core::iter::empty::<Loop>();
+    loops.filter(move |one| one.suits(isa))
 }
 
 /// Bytes of one step of [`read`].
@@ -124,8 +140,21 @@ mod tests {
     }
 
     #[test]
+    fn a_plainer_table_has_fewer_loops() {
+        let names = |isa| float(isa).chain(int8(isa)).map(|one| one.name()).collect::<Vec<_>>();
+        assert_eq!(names(Isa::Scalar), ["scalar"]);
+        for kernels in crate::Kernels::available() {
+            let loops = names(kernels.isa());
+            assert!(kernels.isa() == Isa::Scalar || loops.len() > 1, "{kernels:?}: {loops:?}");
+            assert!(kernels.isa() != Isa::Avx2 || loops.iter().all(|one| !one.contains("dpbusd")));
+            assert!(kernels.isa() != Isa::Neon || !loops.contains(&"neon sdot"), "{loops:?}");
+        }
+    }
+
+    #[test]
     fn every_loop_takes_longer_for_more() {
-        for one in float().chain(int8()) {
+        let all = Isa::ALL[Isa::ALL.len() - 1];
+        for one in float(all).chain(int8(all)) {
             let time = |iterations| {
                 (0..5)
                     .map(|_| {

@@ -5,7 +5,8 @@ use core::arch::asm;
 use core::hint::black_box;
 use std::arch::is_aarch64_feature_detected as has;
 
-use super::Loop;
+use super::{Loop, Run};
+use crate::table::Isa;
 
 /// Independent accumulators: latency 4 times 2 a cycle, and some more.
 const ACCUMULATORS: usize = 12;
@@ -15,14 +16,16 @@ const fn operations(lanes: u64) -> u64 {
 }
 
 pub(super) fn float() -> impl Iterator<Item = Loop> {
-    let fmla = Loop { name: "neon fmla", operations: operations(4), run: fmla };
+    let fmla = Loop { name: "neon fmla", isa: Isa::Neon, operations: operations(4), run: fmla };
     has!("neon").then_some(fmla).into_iter()
 }
 
 pub(super) fn int8() -> impl Iterator<Item = Loop> {
-    let sdot = Loop { name: "neon sdot", operations: operations(16), run: sdot };
-    let smull = Loop { name: "neon smull", operations: operations(8), run: smull };
-    let has = [(has!("dotprod"), sdot), (has!("neon"), smull)];
+    let make = |name, isa, lanes, run: Run| Loop { name, isa, operations: operations(lanes), run };
+    let has = [
+        (has!("dotprod"), make("neon sdot", Isa::NeonDotprod, 16, sdot)),
+        (has!("neon"), make("neon smull", Isa::Neon, 8, smull)),
+    ];
     has.into_iter().filter_map(|(has, one)| has.then_some(one))
 }
 

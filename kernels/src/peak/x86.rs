@@ -4,7 +4,8 @@ use core::arch::x86_64::*;
 use core::hint::black_box;
 use std::arch::is_x86_feature_detected as has;
 
-use super::{Loop, STEP, sum};
+use super::{Loop, Run, STEP, sum};
+use crate::table::Isa;
 
 /// Independent accumulators: latency 4 times 2 a cycle, and some more.
 const ACCUMULATORS: usize = 12;
@@ -14,20 +15,22 @@ const fn operations(lanes: u64) -> u64 {
 }
 
 pub(super) fn float() -> impl Iterator<Item = Loop> {
-    let avx512 = Loop { name: "avx512 fma", operations: operations(16), run: fma_512 };
-    let avx2 = Loop { name: "avx2 fma", operations: operations(8), run: fma_256 };
-    let has = [(has!("avx512f"), avx512), (has!("avx2") && has!("fma"), avx2)];
+    let make = |name, isa, lanes, run: Run| Loop { name, isa, operations: operations(lanes), run };
+    let has = [
+        (has!("avx512f"), make("avx512 fma", Isa::Avx512, 16, fma_512)),
+        (has!("avx2") && has!("fma"), make("avx2 fma", Isa::Avx2, 8, fma_256)),
+    ];
     has.into_iter().filter_map(|(has, one)| has.then_some(one))
 }
 
 pub(super) fn int8() -> impl Iterator<Item = Loop> {
-    let avx512 = Loop { name: "avx512 dpbusd", operations: operations(64), run: dpbusd_512 };
-    let vnni = Loop { name: "avx dpbusd", operations: operations(32), run: dpbusd_256 };
-    let avx2 = Loop { name: "avx2 maddubs", operations: operations(32), run: maddubs_256 };
+    let make = |name, isa, lanes, run: Run| Loop { name, isa, operations: operations(lanes), run };
+    let vnni = has!("avx512f") && has!("avx512vnni");
     let has = [
-        (has!("avx512f") && has!("avx512vnni"), avx512),
-        (has!("avx2") && has!("avxvnni"), vnni),
-        (has!("avx2"), avx2),
+        (vnni, make("avx512 dpbusd", Isa::Avx512Vnni, 64, dpbusd_512)),
+        (has!("avx512bw"), make("avx512 maddubs", Isa::Avx512, 64, maddubs_512)),
+        (has!("avx2") && has!("avxvnni"), make("avx dpbusd", Isa::AvxVnni, 32, dpbusd_256)),
+        (has!("avx2"), make("avx2 maddubs", Isa::Avx2, 32, maddubs_256)),
     ];
     has.into_iter().filter_map(|(has, one)| has.then_some(one))
 }
@@ -103,6 +106,21 @@ fn maddubs_256(iterations: u64) -> u64 {
     }
     let total = acc.into_iter().fold(a, |total, x| _mm256_add_epi32(total, x));
     _mm256_extract_epi32::<0>(total) as u64
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn maddubs_512(iterations: u64) -> u64 {
+    let mut acc = core::array::from_fn::<_, ACCUMULATORS, _>(|i| _mm512_set1_epi32(i as i32));
+    acc = black_box(acc);
+    let (a, ones) = (_mm512_set1_epi8(black_box(3)), _mm512_set1_epi16(black_box(1)));
+    for _ in 0..iterations {
+        for x in &mut acc {
+            let pairs = _mm512_maddubs_epi16(*x, a);
+            *x = _mm512_add_epi32(*x, _mm512_madd_epi16(pairs, ones));
+        }
+    }
+    let total = acc.into_iter().fold(a, |total, x| _mm512_add_epi32(total, x));
+    _mm512_reduce_add_epi32(total) as u64
 }
 
 pub(super) fn read(bytes: &[u8]) -> u64 {
