@@ -7,6 +7,8 @@
 #[cfg(feature = "std")]
 pub mod adapter;
 #[cfg(feature = "std")]
+pub mod bench;
+#[cfg(feature = "std")]
 pub mod builtin;
 #[cfg(feature = "std")]
 pub mod chat;

@@ -10,6 +10,7 @@ mod bad_dialogues;
 mod bad_disk;
 mod bad_model;
 mod bad_options;
+mod bench;
 mod binary;
 mod demo;
 mod help;

@@ -28,10 +28,18 @@ impl Bytes {
             return Err(file_error(file, "is not a regular file"));
         }
         let handle = File::open(file).map_err(|e| io_error(file, e))?;
+        Self::map_open(file, &handle)
+    }
+
+    /// Maps `handle`, which errors call `file`, read-only.
+    ///
+    /// # Errors
+    /// If the system cannot map it.
+    pub(super) fn map_open(file: &Path, handle: &File) -> Result<Self, Error> {
         // SAFETY: the map is private to this process and read-only, and this process never writes
         // weights in place (`durable` renames). That no other process changes or cuts the file
         // short while it is mapped is asked of the user in this folder's documentation.
-        let map = unsafe { Mmap::map(&handle) }.map_err(|e| io_error(file, e))?;
+        let map = unsafe { Mmap::map(handle) }.map_err(|e| io_error(file, e))?;
         Ok(Bytes::Map(map))
     }
 }

@@ -19,7 +19,7 @@ mod map;
 
 mod tensors;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -156,12 +156,29 @@ impl Checkpoint {
         config_json: &'static [u8],
         safetensors: &'static [u8],
     ) -> Result<Self, Error> {
-        let path = PathBuf::from("built-in");
+        Self::parsed(PathBuf::from("built-in"), config_json, |file| {
+            Tensors::of_static(file, safetensors)
+        })
+    }
+
+    /// A checkpoint whose weights lie in an open file that may have no name: the contents of
+    /// `config.json`, and `model.safetensors`. Errors name files as if they lay in `path`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_file(path: &Path, config_json: &[u8], safetensors: &File) -> Result<Self, Error> {
+        Self::parsed(path.to_path_buf(), config_json, |file| Tensors::of_open(file, safetensors))
+    }
+
+    fn parsed(
+        path: PathBuf,
+        config_json: &[u8],
+        tensors: impl FnOnce(PathBuf) -> Result<Tensors, Error>,
+    ) -> Result<Self, Error> {
         let config_file = path.join("config.json");
         let json = parse_json(&config_file, config_json)?;
         let (mut config, special) = config::parse(&config_file, &json)?;
-        let file = path.join("model.safetensors");
-        let tensors = Tensors::of_static(file, safetensors)?.checked(&mut config)?;
+        let tensors = tensors(path.join("model.safetensors"))?.checked(&mut config)?;
         Self { path, config, special, tensors }.loadable()
     }
 
@@ -191,6 +208,11 @@ impl Checkpoint {
     /// The bytes of all stored tensors.
     pub fn weight_bytes(&self) -> u64 {
         self.tensors.bytes()
+    }
+
+    /// The bytes of each stored tensor, where they are mapped.
+    pub fn tensor_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.tensors.iter().map(|(_, bytes)| bytes)
     }
 
     /// The weights of each layer, for [`Checkpoint::weights`].

@@ -1,6 +1,7 @@
 //! The tensors of one checkpoint, whichever files they lie in, as borrowed slices.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -65,6 +66,15 @@ impl Tensors {
     /// If it is damaged.
     pub(super) fn of_static(file: PathBuf, bytes: &'static [u8]) -> Result<Self, Error> {
         Self::new(file.clone(), vec![Shard { file, bytes: Bytes::Static(bytes) }])
+    }
+
+    /// The tensors of an open safetensors file, which errors call `file`.
+    ///
+    /// # Errors
+    /// If it is damaged or cannot be mapped.
+    pub(super) fn of_open(file: PathBuf, handle: &File) -> Result<Self, Error> {
+        let bytes = Bytes::map_open(&file, handle)?;
+        Self::new(file.clone(), vec![Shard { file, bytes }])
     }
 
     fn new(file: PathBuf, shards: Vec<Shard>) -> Result<Self, Error> {

@@ -1,6 +1,7 @@
 //! The command line: one subcommand per file.
 
 mod adapter;
+mod bench;
 mod buffer;
 mod chat;
 mod demo;
@@ -48,6 +49,7 @@ enum Command {
     Rouge(rouge::Args),
     Buffer(buffer::Args),
     Adapter(adapter::Args),
+    Bench(bench::Args),
 }
 
 impl Cli {
@@ -70,6 +72,7 @@ impl Cli {
             Command::Rouge(args) => rouge::run(args),
             Command::Buffer(args) => buffer::run(args),
             Command::Adapter(args) => adapter::run(args),
+            Command::Bench(args) => bench::run(args, machine),
         }
     }
 }

@@ -71,6 +71,17 @@ impl Base {
         Ok(Self { name: "builtin".into(), checkpoint, chat, tokenizer_hash, work: Work::default() })
     }
 
+    /// A checkpoint that has no tokenizer of its own, with the built-in one: for weights that mean
+    /// nothing.
+    ///
+    /// # Errors
+    /// None unless the vocabulary is smaller than the built-in one.
+    pub(crate) fn without_text(name: &str, checkpoint: Checkpoint) -> Result<Self, Error> {
+        let builtin = Self::builtin(None)?;
+        builtin.tokenizer().check_vocab(checkpoint.config().vocab)?;
+        Ok(Self { name: name.into(), checkpoint, ..builtin })
+    }
+
     /// The folder, or `builtin`.
     pub fn name(&self) -> &str {
         &self.name

@@ -115,6 +115,29 @@ impl<'m> Session<'m> {
         model.logits(compute, &self.normed, arena, &mut self.logits).map_err(error)
     }
 
+    /// Forgets everything, computes `tokens`, and gives the likeliest token after them.
+    ///
+    /// # Errors
+    /// If there is no token, or more than the context, or the model fails.
+    pub(crate) fn start(&mut self, tokens: &[u32]) -> Result<u32, Error> {
+        self.known.clear();
+        self.go_on(tokens)
+    }
+
+    /// Computes `tokens` after those in the cache, and gives the likeliest token after them.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) fn go_on(&mut self, tokens: &[u32]) -> Result<u32, Error> {
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        self.feed(tokens)?;
+        self.last_logits()?;
+        let mut greedy = Sampler::try_new(sampler::Sampling::default(), 0)?;
+        Ok(greedy.sample(&mut self.logits, &self.known, &mut self.order))
+    }
+
     /// Continues `prompt`, giving each new token to `on_token` until that says false, an end token
     /// comes, or there are `max_tokens`. Returns the new tokens, the end token left out.
     ///

@@ -1,0 +1,98 @@
+//! Shapes make models that open; their weights are as said; rates are what the clock says.
+
+use std::path::Path;
+
+use homespun_kernels::Serial;
+use tempfile::tempdir;
+
+use super::shape::{ALL, Kind};
+use super::*;
+use crate::pool::Threads;
+
+#[test]
+fn every_shape_has_as_many_parameters_as_its_model() {
+    let known = [15_191_712, 134_515_008, 361_821_120, 494_032_768, 1_235_814_400];
+    for (shape, known) in ALL.into_iter().zip(known) {
+        let sizes = shape.tensors().into_iter().map(|(_, kind)| match kind {
+            Kind::Matrix(rows, cols) => rows * cols,
+            Kind::Bias(len) | Kind::Norm(len) => len,
+        });
+        assert_eq!(sizes.sum::<usize>(), known, "{}", shape.name);
+    }
+}
+
+#[test]
+fn random_weights_open_as_a_model_whatever_the_number_of_threads_and_leave_no_file() {
+    let dir = tempdir().unwrap();
+    let pool = Threads::new(3).unwrap();
+    for dtype in synthetic::DTYPES {
+        let open = |pool: &dyn Pool| {
+            let weights = synthetic::write(&ALL[0], dtype, dir.path(), pool).unwrap();
+            let subject = Subject::Synthetic { shape: ALL[0], dtype, weights };
+            subject.checkpoint().unwrap()
+        };
+        let one = open(&Serial);
+        assert_eq!(one.base_hash(), open(&pool).base_hash(), "{dtype:?}");
+        assert_eq!(one.weight_bytes(), 15_191_712 * dtype.matrix_bytes(1, 1).unwrap() as u64);
+        let layers = one.layers().unwrap();
+        let embed = one.weights(&layers).unwrap().embed;
+        let mut row = vec![0.0; 288];
+        let mut square = 0.0;
+        for i in 0..1000 {
+            for (k, x) in row.iter_mut().enumerate() {
+                *x = embed.get(i * 31, k);
+            }
+            square += row.iter().map(|x| f64::from(x * x)).sum::<f64>();
+        }
+        let deviation = (square / 288_000.0).sqrt();
+        assert!((deviation - 0.02).abs() < 2e-4, "{dtype:?}: {deviation}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a file is left");
+}
+
+#[test]
+fn a_cache_in_memory_or_nowhere_is_refused_by_name() {
+    for dir in ["/dev/shm", "/proc", "/nowhere/at/all"] {
+        let dir = Path::new(dir);
+        match synthetic::write(&ALL[0], DType::F32, dir, &Serial) {
+            Err(error) => {
+                assert!(error.to_string().starts_with(&format!("--cache: {}: ", dir.display())));
+            }
+            // A system may keep /dev/shm on a disk, or have none.
+            Ok(_) => assert_eq!(dir, Path::new("/dev/shm")),
+        }
+    }
+}
+
+#[test]
+fn rates_are_of_the_best_and_the_median_repetition() {
+    let rate = Rate::new(10, vec![4.0, 1.0, 2.0]);
+    assert_eq!(rate, Rate { tokens: 10, best: 10.0, median: 5.0 });
+}
+
+#[test]
+fn a_token_that_generate_would_not_choose_is_named() {
+    assert!(agree(&[1, 2, 3], &[1, 2, 3]).is_ok());
+    assert!(agree(&[1, 2, 3], &[1, 2]).is_ok(), "generate stopped at an end token");
+    let planted = agree(&[1, 2, 3], &[1, 4, 3]);
+    assert!(matches!(planted, Err(Error::Differs { index: 1, timed: 2, generated: 4 })));
+}
+
+#[test]
+fn sizes_beyond_the_context_are_named_by_their_option() {
+    let good = Settings { prefill: 8, decode: 8, train: None, repeat: 1 };
+    assert!(good.check(8).is_ok());
+    let train = |length, batch| Some(Train { length, batch });
+    for (settings, option) in [
+        (Settings { prefill: 0, ..good }, "--prefill"),
+        (Settings { prefill: 9, ..good }, "--prefill"),
+        (Settings { decode: 0, ..good }, "--decode"),
+        (Settings { decode: 9, ..good }, "--decode"),
+        (Settings { repeat: 0, ..good }, "--repeat"),
+        (Settings { train: train(9, 1), ..good }, "--length"),
+        (Settings { train: train(8, 0), ..good }, "--batch"),
+    ] {
+        let error = settings.check(8).unwrap_err().to_string();
+        assert!(error.starts_with(option), "{error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! `homespun bench`: how fast a model runs here, beside what this machine can do.
+
+use std::path::PathBuf;
+
+use clap::ArgGroup;
+use homespun_kernels::DType;
+
+use super::Outcome;
+use super::options::{Machine, print_json, say};
+use crate::bench::shape::{self, Shape};
+use crate::bench::{self, Settings, Subject, Train, synthetic};
+
+/// Measure prefill, decode, training, load time and memory, beside this machine's own limits
+#[derive(clap::Args)]
+#[command(
+    group(ArgGroup::new("subject").required(true).args(["model", "synthetic"])),
+    after_help = "Example:\n  homespun bench --synthetic smollm2-135m --dtype bf16 --threads 2 --train"
+)]
+pub(crate) struct Args {
+    /// A Hugging Face folder (config.json, tokenizer.json, *.safetensors), or `builtin`
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Random weights of a known shape: stories-15m, smollm2-135m, smollm2-360m, qwen2.5-0.5b or
+    /// llama-3.2-1b
+    #[arg(long, value_name = "SHAPE")]
+    synthetic: Option<String>,
+    /// How random weights are stored: f32, bf16 or f16
+    #[arg(long, value_name = "NAME", default_value = "bf16", conflicts_with = "model")]
+    dtype: String,
+    /// Where random weights are written, to a file without a name; not in memory [default: the user's
+    /// cache folder]
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    cache: Option<PathBuf>,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    prefill: usize,
+    /// Tokens to decode, from an empty cache
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    decode: usize,
+    /// Measure training as well: LoRA of rank 8 on all seven projections, every token a target
+    #[arg(long)]
+    train: bool,
+    /// Tokens of a training example
+    #[arg(long, value_name = "N", default_value_t = 256, requires = "train")]
+    length: usize,
+    /// Examples of a training step
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "train")]
+    batch: usize,
+    /// Repetitions of each; the best counts
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    repeat: usize,
+    /// Print one JSON object instead of the table
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// Print the table as Markdown
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let (length, batch) = (args.length, args.batch);
+    let settings = Settings {
+        prefill: args.prefill,
+        decode: args.decode,
+        train: args.train.then_some(Train { length, batch }),
+        repeat: args.repeat,
+    };
+    let (kernels, pool) = (machine.kernels()?, machine.pool()?);
+    let subject = match (&args.model, &args.synthetic) {
+        (Some(model), _) if model.as_os_str() == "builtin" => Subject::BuiltIn,
+        (Some(model), _) => Subject::Folder(model.clone()),
+        (None, Some(name)) => {
+            let (shape, dtype) = (shape(name)?, dtype(&args.dtype)?);
+            settings.check(shape::CONTEXT)?;
+            let dir = args.cache.clone().map_or_else(synthetic::default_cache, Ok)?;
+            let weights = synthetic::write(&shape, dtype, &dir, &pool)?;
+            Subject::Synthetic { shape, dtype, weights }
+        }
+        (None, None) => return Err("--model or --synthetic: one is needed".into()),
+    };
+    let report = bench::run(&subject, kernels, &pool, settings)?;
+    match args.json {
+        true => print_json(&report.json())?,
+        false => say(report.table(args.markdown).trim_end())?,
+    }
+    Ok(())
+}
+
+fn shape(name: &str) -> Result<Shape, String> {
+    let known = || shape::ALL.map(|shape| shape.name).join(", ");
+    let shape = shape::ALL.into_iter().find(|shape| shape.name == name);
+    shape.ok_or_else(|| format!("--synthetic: unknown shape {name:?}; there are {}", known()))
+}
+
+fn dtype(name: &str) -> Result<DType, String> {
+    let known = || synthetic::DTYPES.map(DType::name).join(", ");
+    let dtype = synthetic::DTYPES.into_iter().find(|dtype| dtype.name() == name);
+    dtype.ok_or_else(|| format!("--dtype: {name:?} is not one of {}", known()))
+}
