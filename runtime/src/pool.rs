@@ -25,9 +25,11 @@ use homespun_kernels::Pool;
 
 /// How long a worker looks for the next job before it parks, and a caller for the last worker:
 /// longer than the serial gaps inside a model and between two tokens.
-const SPIN: Duration = Duration::from_micros(200);
+const SPIN: Duration = Duration::from_micros(100);
 /// From here on a spinning thread lets others run between two looks.
-const YIELD: Duration = Duration::from_micros(50);
+const YIELD: Duration = Duration::from_micros(20);
+/// Whoever lets others run and is away for so long shares its core: better to sleep than to look.
+const STOLEN: Duration = Duration::from_micros(20);
 /// Looks between two readings of the clock.
 const LOOKS: u32 = 64;
 
@@ -120,12 +122,13 @@ impl Shared {
                 }
                 core::hint::spin_loop();
             }
-            let spun = since.get_or_insert_with(Instant::now).elapsed();
-            if spun >= self.spin {
-                return self.desk.gate.load(Ordering::Acquire);
-            }
+            let since = *since.get_or_insert_with(Instant::now);
+            let spun = since.elapsed();
             if spun >= YIELD {
                 std::thread::yield_now();
+            }
+            if spun >= self.spin || since.elapsed() - spun >= STOLEN {
+                return self.desk.gate.load(Ordering::Acquire);
             }
         }
     }
