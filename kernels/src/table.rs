@@ -72,7 +72,8 @@ pub struct Kernels {
     pub(crate) axpy: unsafe fn(f32, &[f32], &mut [f32]),
     pub(crate) exp: unsafe fn(&mut [f32]),
     pub(crate) rmsnorm: unsafe fn(&[f32], Data, f32, &mut [f32]) -> f32,
-    pub(crate) softmax: unsafe fn(&mut [f32]) -> f32,
+    pub(crate) scale: unsafe fn(f32, &mut [f32]),
+    pub(crate) softmax_part: unsafe fn(&mut [f32], f32) -> (f32, f32),
     pub(crate) swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     pub(crate) swiglu_backward: unsafe fn(&[f32], &mut [f32], &mut [f32]),
     pub(crate) widen: unsafe fn(Data, &mut [f32]),
@@ -225,10 +226,25 @@ impl Kernels {
         unsafe { (self.rmsnorm)(x, weight, eps, y) }
     }
 
+    /// `x *= a`.
+    pub fn scale(&self, a: f32, x: &mut [f32]) {
+        // SAFETY: a table is handed out only where the CPU has its instruction set.
+        unsafe { (self.scale)(a, x) }
+    }
+
+    /// One part of a softmax that is made in parts (Milakov and Gimelshein 2018, algorithm 3):
+    /// `x = exp(x - m)` where `m` is the largest of `max` and `x`; returns `m` and the sum of the new
+    /// `x`. Sums of earlier parts, made with `max`, are to be multiplied by `exp(max - m)`.
+    pub fn softmax_part(&self, max: f32, x: &mut [f32]) -> (f32, f32) {
+        // SAFETY: a table is handed out only where the CPU has its instruction set.
+        unsafe { (self.softmax_part)(x, max) }
+    }
+
     /// `x = exp(x - max) / sum exp(x - max)`; returns `max + ln(sum)`, the log-sum-exp.
     pub fn softmax(&self, x: &mut [f32]) -> f32 {
-        // SAFETY: a table is handed out only where the CPU has its instruction set.
-        unsafe { (self.softmax)(x) }
+        let (max, sum) = self.softmax_part(f32::NEG_INFINITY, x);
+        self.scale(1.0 / sum, x);
+        max + libm::logf(sum)
     }
 
     /// `y = silu(gate) * up`, where `silu(z) = z / (1 + exp(-z))`.

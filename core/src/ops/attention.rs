@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! job = (block of BLOCK tokens, kv head); its R = BLOCK * group query rows meet KEYS keys at a time
-//!   S = Q Kᵀ / sqrt(head_dim)   P = softmax(S)   z' = log(exp z + exp z_tile)
-//!   out = out exp(z - z') + exp(z_tile - z') P V
+//!   S = Q Kᵀ / sqrt(head_dim)    m' = max(m, S)    P = exp(S - m')
+//!   sum = sum exp(m - m') + rowsum P     out = out exp(m - m') + P V
+//! at the end  out = out / sum   z = m + log sum
 //! keys, values (kv_heads, C, head_dim); token t sees keys starts[t] ..= past + t
 //! ```
 //! `starts[t]` is where the dialogue of token `t` begins, so several lie in one batch without
@@ -12,7 +13,6 @@
 
 use homespun_kernels::{Data, Matrix, Serial, chunks_mut};
 
-use super::cross_entropy::add_log;
 use crate::cache::{Rows, View};
 use crate::compute::Compute;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::config::Config;
 pub(crate) mod backward;
 
 /// Tokens of one job.
-const BLOCK: usize = 16;
+const BLOCK: usize = 32;
 /// Keys of one tile.
 const KEYS: usize = 64;
 
@@ -52,10 +52,10 @@ impl Shape {
         self.group() * self.head_dim
     }
 
-    /// Elements of the work of one job of `tokens` tokens: queries, outputs, scores, z.
+    /// Elements of the work of one job of `tokens` tokens: queries, outputs, scores, m, sum.
     const fn job(&self, tokens: usize) -> usize {
         let block = if tokens < BLOCK { tokens } else { BLOCK };
-        block * self.group() * (2 * self.head_dim + KEYS + 1)
+        block * self.group() * (2 * self.head_dim + KEYS + 2)
     }
 
     /// Elements that [`forward`] needs for `tokens` tokens.
@@ -155,7 +155,7 @@ pub(crate) fn forward(
     for (i, z) in z.chunks_exact_mut(shape.group()).enumerate() {
         let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
         let job_end = ((t / block) * shape.kv_heads + h + 1) * job;
-        let first = job_end - block * shape.group() + (t % block) * shape.group();
+        let first = job_end - 2 * block * shape.group() + (t % block) * shape.group();
         z.copy_from_slice(&work[first..first + shape.group()]);
     }
 }
@@ -175,23 +175,27 @@ struct Parts<'a> {
     q: &'a mut [f32],
     out: &'a mut [f32],
     scores: &'a mut [f32],
-    z: &'a mut [f32],
+    /// Largest score so far, then z.
+    max: &'a mut [f32],
+    sum: &'a mut [f32],
 }
 
 impl<'a> Parts<'a> {
     /// Tokens `t0..t1` of the job whose first token is `from`; the job's work is
-    /// `| q (R, head_dim) | out (R, head_dim) | scores (R, KEYS) | z (R) |`.
+    /// `| q (R, head_dim) | out (R, head_dim) | scores (R, KEYS) | max (R) | sum (R) |`.
     fn of(work: &'a mut [f32], shape: Shape, from: usize, t0: usize, t1: usize) -> Self {
-        let rows = work.len() / (2 * shape.head_dim + KEYS + 1);
+        let rows = work.len() / (2 * shape.head_dim + KEYS + 2);
         let (q, rest) = work.split_at_mut(rows * shape.head_dim);
         let (out, rest) = rest.split_at_mut(rows * shape.head_dim);
-        let (scores, z) = rest.split_at_mut(rows * KEYS);
+        let (scores, rest) = rest.split_at_mut(rows * KEYS);
+        let (max, sum) = rest.split_at_mut(rows);
         let (r0, r1) = ((t0 - from) * shape.group(), (t1 - from) * shape.group());
         Self {
             q: &mut q[r0 * shape.head_dim..r1 * shape.head_dim],
             out: &mut out[r0 * shape.head_dim..r1 * shape.head_dim],
             scores: &mut scores[r0 * KEYS..r1 * KEYS],
-            z: &mut z[r0..r1],
+            max: &mut max[r0..r1],
+            sum: &mut sum[r0..r1],
         }
     }
 }
@@ -206,16 +210,18 @@ fn rows(
     values: View,
     parts: Parts,
 ) {
-    let Parts { q: queries, out, scores, z } = parts;
+    let Parts { q: queries, out, scores, max, sum } = parts;
+    let kernels = compute.kernels;
     shape.gather(q, h, t0, t1, shape.scale(), queries);
     out.fill(0.0);
-    z.fill(f32::NEG_INFINITY);
+    max.fill(f32::NEG_INFINITY);
+    sum.fill(0.0);
     let last = shape.past + t1;
     for from in (starts[t0] as usize..last).step_by(KEYS) {
         let to = (from + KEYS).min(last);
-        let scores = &mut scores[..z.len() * (to - from)];
+        let scores = &mut scores[..max.len() * (to - from)];
         let tile = shape.tile(keys.data, h, from, to);
-        compute.kernels.matmul(&Serial, queries, tile, false, scores);
+        kernels.matmul(&Serial, queries, tile, false, scores);
         shape.scale_columns(keys, h, from, to, scores);
         for (r, row) in scores.chunks_exact_mut(to - from).enumerate() {
             let visible = (shape.past + t0 + r / shape.group() + 1).clamp(from, to) - from;
@@ -224,17 +230,22 @@ fn rows(
             if seen.is_empty() {
                 continue;
             }
-            let tile = compute.kernels.softmax(seen);
-            let all = add_log(z[r], tile);
-            let (kept, new) = (libm::expf(z[r] - all), libm::expf(tile - all));
-            seen.iter_mut().for_each(|p| *p *= new);
-            let out = &mut out[r * shape.head_dim..(r + 1) * shape.head_dim];
-            out.iter_mut().for_each(|o| *o *= kept);
-            z[r] = all;
+            let (larger, part) = kernels.softmax_part(max[r], seen);
+            if larger > max[r] {
+                let kept = libm::expf(max[r] - larger);
+                kernels.scale(kept, &mut out[r * shape.head_dim..(r + 1) * shape.head_dim]);
+                sum[r] *= kept;
+                max[r] = larger;
+            }
+            sum[r] += part;
         }
         shape.scale_columns(values, h, from, to, scores);
         let tile = shape.tile(values.data, h, from, to);
-        compute.kernels.matmul_backward(&Serial, scores, tile, true, out);
+        kernels.matmul_backward(&Serial, scores, tile, true, out);
+    }
+    for (r, out) in out.chunks_exact_mut(shape.head_dim).enumerate() {
+        kernels.scale(1.0 / sum[r], out);
+        max[r] += libm::logf(sum[r]);
     }
 }
 

@@ -137,19 +137,22 @@ fn scaled<W: Load>(x: &[f32], weight: &[W], scale: f32, y: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn softmax(x: &mut [f32]) -> f32 {
-    let max = largest(x);
-    let max8 = _mm256_set1_ps(max);
+pub fn softmax_part(x: &mut [f32], max: f32) -> (f32, f32) {
+    let max = largest(x).max(max);
+    let all_max = _mm256_set1_ps(max);
     let mut sums = _mm256_setzero_ps();
     map(x, f32::NEG_INFINITY, |x| {
-        let e = exp8(_mm256_sub_ps(x, max8));
+        let e = exp8(_mm256_sub_ps(x, all_max));
         sums = _mm256_add_ps(sums, e);
         e
     });
-    let total = sum(sums);
-    let scale = _mm256_set1_ps(1.0 / total);
-    map(x, 0.0, |x| _mm256_mul_ps(x, scale));
-    max + libm::logf(total)
+    (max, sum(sums))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub fn scale(a: f32, x: &mut [f32]) {
+    let a = _mm256_set1_ps(a);
+    map(x, 0.0, |x| _mm256_mul_ps(x, a));
 }
 
 /// The largest element that is a number, or minus infinity.

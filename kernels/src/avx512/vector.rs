@@ -113,19 +113,22 @@ fn scaled<W: Load>(x: &[f32], weight: &[W], scale: f32, y: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub fn softmax(x: &mut [f32]) -> f32 {
-    let max = largest(x);
-    let max16 = _mm512_set1_ps(max);
+pub fn softmax_part(x: &mut [f32], max: f32) -> (f32, f32) {
+    let max = largest(x).max(max);
+    let all_max = _mm512_set1_ps(max);
     let mut sums = _mm512_setzero_ps();
     map(x, f32::NEG_INFINITY, |x| {
-        let e = exp16(_mm512_sub_ps(x, max16));
+        let e = exp16(_mm512_sub_ps(x, all_max));
         sums = _mm512_add_ps(sums, e);
         e
     });
-    let total = sum(sums);
-    let scale = _mm512_set1_ps(1.0 / total);
-    map(x, 0.0, |x| _mm512_mul_ps(x, scale));
-    max + libm::logf(total)
+    (max, sum(sums))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub fn scale(a: f32, x: &mut [f32]) {
+    let a = _mm512_set1_ps(a);
+    map(x, 0.0, |x| _mm512_mul_ps(x, a));
 }
 
 /// The largest element that is a number, or minus infinity.

@@ -89,18 +89,20 @@ fn scaled<W: Load>(x: &[f32], weight: &[W], scale: f32, y: &mut [f32]) {
 }
 
 #[target_feature(enable = "neon")]
-pub fn softmax(x: &mut [f32]) -> f32 {
-    let max = largest(x);
+pub fn softmax_part(x: &mut [f32], max: f32) -> (f32, f32) {
+    let max = largest(x).max(max);
     let mut sums = splat(0.0);
     map(x, f32::NEG_INFINITY, |x| {
         let e = eight::exp(sub(x, splat(max)));
         sums = add(sums, e);
         e
     });
-    let total = sum(sums);
-    let scale = splat(1.0 / total);
-    map(x, 0.0, |x| mul(x, scale));
-    max + libm::logf(total)
+    (max, sum(sums))
+}
+
+#[target_feature(enable = "neon")]
+pub fn scale(a: f32, x: &mut [f32]) {
+    map(x, 0.0, |x| mul(x, splat(a)));
 }
 
 /// The largest element that is a number, or minus infinity.

@@ -47,17 +47,20 @@ pub fn rmsnorm(x: &[f32], weight: Data, eps: f32, y: &mut [f32]) -> f32 {
     scale
 }
 
-pub fn softmax(x: &mut [f32]) -> f32 {
-    let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+pub fn softmax_part(x: &mut [f32], max: f32) -> (f32, f32) {
+    let max = x.iter().copied().fold(max, f32::max);
     let mut sum = 0.0;
-    for x in x.iter_mut() {
+    for x in x {
         *x = libm::expf(*x - max);
         sum += *x;
     }
-    for x in x.iter_mut() {
-        *x /= sum;
+    (max, sum)
+}
+
+pub fn scale(a: f32, x: &mut [f32]) {
+    for x in x {
+        *x *= a;
     }
-    max + libm::logf(sum)
 }
 
 fn sigmoid(z: f32) -> f32 {
