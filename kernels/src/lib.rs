@@ -18,6 +18,8 @@ mod agreement;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]

@@ -6,6 +6,8 @@ use core::fmt;
 use crate::avx2;
 #[cfg(target_arch = "x86_64")]
 use crate::avx512;
+#[cfg(target_arch = "x86_64")]
+use crate::avxvnni;
 #[cfg(target_arch = "aarch64")]
 use crate::dotprod;
 use crate::grid;
@@ -108,7 +110,7 @@ static SCALAR: Kernels = scalar::TABLE;
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = avx2::TABLE;
 #[cfg(target_arch = "x86_64")]
-static AVX_VNNI: Kernels = Kernels { isa: Isa::AvxVnni, ..avx2::TABLE };
+static AVX_VNNI: Kernels = avxvnni::TABLE;
 #[cfg(target_arch = "x86_64")]
 static AVX512: Kernels = avx512::TABLE;
 #[cfg(target_arch = "x86_64")]

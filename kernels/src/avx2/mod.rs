@@ -3,6 +3,9 @@
 mod convert;
 mod matmul;
 mod matvec;
+mod packed;
+mod quantize;
+pub(crate) mod tiles;
 mod unpack;
 mod vector;
 
@@ -25,5 +28,7 @@ pub(crate) const TABLE: Kernels = Kernels {
     forward: matmul::forward,
     backward: matmul::backward,
     outer: matmul::outer,
+    quantize: quantize::quantize,
+    forward_i8: packed::forward_i8,
     ..scalar::TABLE
 };

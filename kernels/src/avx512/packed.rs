@@ -95,7 +95,8 @@ fn tile_of<const HALVES: usize, const T: usize, const P: usize>(
             let mut line = [_mm512_setzero_si512(); P];
             for (line, panel) in line.iter_mut().zip(&panels) {
                 // SAFETY: the panel has so many lines for each block, as asserted.
-                *line = load(unsafe { &*panel.lines.as_ptr().add(block * lines_of_block + i) });
+                let from = unsafe { &*panel.lines.as_ptr().add(block * lines_of_block + i) };
+                *line = load(from);
             }
             for half in 0..HALVES {
                 let mut group = line;
@@ -117,19 +118,19 @@ fn tile_of<const HALVES: usize, const T: usize, const P: usize>(
             // SAFETY: the panel has scales for each block, as asserted.
             *factors = widen(unsafe { &*panel.scales.as_ptr().add(block) });
         }
-        for ((dots, sums), x) in dots.into_iter().zip(&mut sums).zip(four) {
+        for (t, sums) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
-            let scale = _mm512_set1_ps(unsafe { (*x).scale });
-            for ((dot, sum), factors) in dots.into_iter().zip(sums).zip(factors) {
-                let factors = _mm512_mul_ps(factors, scale);
-                *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), factors, *sum);
+            let scale = _mm512_set1_ps(unsafe { (*four[t]).scale });
+            for (p, sum) in sums.iter_mut().enumerate() {
+                let dot = _mm512_cvtepi32_ps(dots[t][p]);
+                *sum = _mm512_fmadd_ps(dot, _mm512_mul_ps(factors[p], scale), *sum);
             }
         }
     }
-    for (t, sums) in sums.into_iter().enumerate() {
+    for (t, sums) in sums.iter().enumerate() {
         for (y, sum) in y.row(token + t).chunks_mut(ROWS).zip(sums) {
             // SAFETY: the mask covers no more than the elements of `y`.
-            unsafe { _mm512_mask_storeu_ps(y.as_mut_ptr(), mask(y.len()), sum) }
+            unsafe { _mm512_mask_storeu_ps(y.as_mut_ptr(), mask(y.len()), *sum) }
         }
     }
 }
