@@ -91,12 +91,13 @@ impl<'a> Block<'a> {
             Some(cache) => cache,
             None => (Rows::F32(&mut *saved.keys), Rows::F32(&mut *saved.values)),
         };
-        attention::append(shape, s.k, &mut keys);
-        attention::append(shape, s.v, &mut values);
+        let place = (config.kv_heads, shape.capacity, shape.past);
+        keys.append(compute, place, s.k);
+        values.append(compute, place, s.v);
         let (keys, values) = (keys.view(), values.view());
         let (out, z) = (&mut *saved.attended, &mut *saved.z);
         attention::forward(compute, shape, self.starts, saved.q, keys, values, s.work, out, z);
-        saved.middle.copy_from_slice(x);
+        compute.copy(x, saved.middle);
         let o = (self.linear(Target::O), true, &mut *saved.middle);
         linear::forward(compute, saved.attended, [o], &mut s.linear);
     }
@@ -104,7 +105,7 @@ impl<'a> Block<'a> {
     fn mlp(&self, x: &mut [f32], saved: &mut Saved, s: &mut Scratch) {
         self.gates(saved, s);
         swiglu::forward(self.compute, saved.gate, saved.up, self.config.hidden, s.act);
-        x.copy_from_slice(saved.middle);
+        self.compute.copy(saved.middle, x);
         let down = (self.linear(Target::Down), true, x);
         linear::forward(self.compute, s.act, [down], &mut s.linear);
     }

@@ -8,9 +8,10 @@
 //! largest magnitude over 127 times integers.
 
 use half::f16;
-use homespun_kernels::Data;
+use homespun_kernels::{Data, chunks_mut, pairs_mut};
 
 use crate::arena::OutOfMemory;
+use crate::compute::Compute;
 use crate::config::Config;
 
 /// How keys and values are kept.
@@ -58,25 +59,32 @@ pub(crate) enum Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Writes row `row` of `x.len()` elements.
-    pub(crate) fn write(&mut self, row: usize, x: &[f32]) {
-        let range = row * x.len()..(row + 1) * x.len();
+    /// Copies `x (T, kv_heads * head_dim)` behind the first `past` of `capacity` rows of each head.
+    pub(crate) fn append(
+        &mut self,
+        compute: Compute,
+        (heads, capacity, past): (usize, usize, usize),
+        x: &[f32],
+    ) {
+        let Some(head) = self.view().data.len().checked_div(heads) else { return };
+        let width = head / capacity;
+        let pool = compute.for_work(16 * x.len()).pool;
+        // The rows of head `h`, in order.
+        let of = |h: usize| x.chunks_exact(width).skip(h).step_by(heads);
         match self {
-            Rows::F32(rows) => rows[range].copy_from_slice(x),
-            Rows::F16(rows) => {
-                for (y, &x) in rows[range].iter_mut().zip(x) {
-                    *y = f16::from_f32(x);
-                }
-            }
+            Rows::F32(rows) => chunks_mut(pool, rows, head, &|h, rows| {
+                let new = rows.chunks_exact_mut(width).skip(past);
+                new.zip(of(h)).for_each(|(y, x)| y.copy_from_slice(x));
+            }),
+            Rows::F16(rows) => chunks_mut(pool, rows, head, &|h, rows| {
+                let new = rows.chunks_exact_mut(width).skip(past);
+                new.zip(of(h)).for_each(|(y, x)| narrow(x, y));
+            }),
             Rows::I8(rows, scales) => {
-                let most = x.iter().fold(0, |most, x| (x.to_bits() & 0x7fff_ffff).max(most));
-                let most = f32::from_bits(most);
-                // A row that is not finite keeps that in its scale.
-                scales[row] = most / 127.0;
-                let factor = if most > 1e-30 { 127.0 / most } else { 0.0 };
-                for (y, &x) in rows[range].iter_mut().zip(x) {
-                    *y = libm::rintf(x * factor) as i8;
-                }
+                pairs_mut(pool, (rows, head), (scales, capacity), &|h, rows, scales| {
+                    let new = rows.chunks_exact_mut(width).zip(scales).skip(past);
+                    new.zip(of(h)).for_each(|((y, scale), x)| *scale = integers(x, y));
+                });
             }
         }
     }
@@ -98,6 +106,23 @@ pub(crate) struct View<'a> {
     pub data: Data<'a>,
     /// What the rows are to be multiplied by, `(kv_heads, C)`.
     pub scales: Option<&'a [f32]>,
+}
+
+fn narrow(x: &[f32], y: &mut [f16]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = f16::from_f32(x);
+    }
+}
+
+/// Makes `y` integers and returns what one is worth: not a finite number if `x` has one that is none.
+fn integers(x: &[f32], y: &mut [i8]) -> f32 {
+    let most = x.iter().fold(0, |most, x| (x.to_bits() & 0x7fff_ffff).max(most));
+    let most = f32::from_bits(most);
+    let factor = if most > 1e-30 { 127.0 / most } else { 0.0 };
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = libm::rintf(x * factor) as i8;
+    }
+    most / 127.0
 }
 
 /// A cache of up to [`capacity`](Self::capacity) tokens.
@@ -216,7 +241,7 @@ impl<'a> KvCache<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{random, tiny};
+    use crate::testing::{compute, random, tiny};
 
     #[test]
     fn a_row_comes_back_within_its_types_rounding() {
@@ -226,12 +251,17 @@ mod tests {
             let mut cache = KvCache::new(&config, kind, &mut memory).unwrap();
             assert_eq!(cache.capacity(), 5);
             let rows = 5 * config.kv_heads;
-            let write =
-                |rows: &mut Rows, row| rows.write(row, &random(row as u64, config.head_dim));
+            // Token t of head h is row h * C + t.
+            let x = |t: usize| -> Vec<f32> {
+                let row = |h| random((h * 5 + t) as u64, config.head_dim);
+                (0..config.kv_heads).flat_map(row).collect()
+            };
+            let place = |past| (config.kv_heads, 5, past);
             for layer in 0..config.layers {
                 let (mut keys, mut values) = cache.layer(layer);
-                (0..rows).for_each(|row| write(&mut keys, row));
-                (0..rows).rev().for_each(|row| write(&mut values, row));
+                keys.append(compute(), place(0), &[x(0), x(1)].concat());
+                keys.append(compute(), place(2), &[x(2), x(3), x(4)].concat());
+                (0..5).for_each(|t| values.append(compute(), place(t), &x(t)));
             }
             for layer in 0..config.layers {
                 let (keys, values) = cache.layer(layer);

@@ -45,6 +45,13 @@ impl<'a> Compute<'a> {
         if work < SHARED { Self { pool: &Serial, ..self } } else { self }
     }
 
+    /// `to = from`.
+    pub(crate) fn copy(&self, from: &[f32], to: &mut [f32]) {
+        chunks_mut(self.pool, to, 2 * GRAIN, &|i, to| {
+            to.copy_from_slice(&from[2 * GRAIN * i..][..to.len()]);
+        });
+    }
+
     /// Runs `job(t, row)` for each row of `width` elements of `data`, some rows a chunk.
     pub(crate) fn rows(
         &self,

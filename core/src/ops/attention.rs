@@ -13,7 +13,7 @@
 
 use homespun_kernels::{Data, Matrix, Serial, chunks_mut};
 
-use crate::cache::{Rows, View};
+use crate::cache::View;
 use crate::compute::Compute;
 use crate::config::Config;
 
@@ -94,17 +94,6 @@ impl Shape {
 
     fn scale(&self) -> f32 {
         1.0 / libm::sqrtf(self.head_dim as f32)
-    }
-}
-
-/// Copies `x (T, kv_heads * head_dim)` behind the `past` keys (or values) of the cache
-/// `(kv_heads, C, head_dim)`.
-pub(crate) fn append(shape: Shape, x: &[f32], cache: &mut Rows) {
-    let width = shape.head_dim;
-    for (t, x) in x.chunks_exact(shape.kv_heads * width).enumerate() {
-        for (h, x) in x.chunks_exact(width).enumerate() {
-            cache.write(h * shape.capacity + shape.past + t, x);
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::backward::{Gradients, Saved, backward};
 use super::*;
+use crate::cache::Rows;
 use crate::testing::{check_gradient, compute, gradient_fails, random, weighted};
 
 const HEAD: usize = 6;
@@ -17,7 +18,8 @@ fn shape(heads: usize, kv_heads: usize, tokens: usize) -> Shape {
 /// Keys or values `(T, kv_heads * head_dim)` as a cache.
 fn cached(shape: Shape, x: &[f32]) -> Vec<f32> {
     let mut cache = vec![f32::NAN; shape.kv_heads * shape.capacity * HEAD];
-    append(shape, x, &mut Rows::F32(&mut cache));
+    let place = (shape.kv_heads, shape.capacity, shape.past);
+    Rows::F32(&mut cache).append(compute(), place, x);
     cache
 }
 
