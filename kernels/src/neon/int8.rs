@@ -1,5 +1,5 @@
-//! What the int8 products of both Arm tables share: the sweep over panels and tokens, and the end of
-//! a block.
+//! What the int8 products of both Arm tables share: the sweep over panels and tokens, and the end
+//! of a block.
 //!
 //! ```text
 //! for 16 rows of w: a panel, which stays in the L1 cache
@@ -11,7 +11,7 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use crate::quant::{ActivationBlock, Activations, Packed, Panel, ROWS};
+use crate::quant::{ActivationBlock, Activations, BLOCK, LINE, Packed, Panel, ROWS};
 use crate::tile::Tile;
 
 /// Adds to each token's 16 sums the products of its blocks with a panel.
@@ -59,48 +59,64 @@ pub unsafe fn forward(
     }
 }
 
-/// Sixteen sums in four registers.
-pub type Sixteen = [float32x4_t; 4];
+/// A number for each row of `R` registers of four rows, of a panel's four such registers.
+pub type Rows<const R: usize> = [float32x4_t; R];
 
-/// Four registers of numbers.
+/// Registers `first ..` of a panel's sums.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn load(from: &[f32; ROWS]) -> Sixteen {
-    // SAFETY: the reference covers the 64 bytes read.
-    core::array::from_fn(|i| unsafe { vld1q_f32(from.as_ptr().add(4 * i)) })
+pub fn load<const R: usize>(from: &[f32; ROWS], first: usize) -> Rows<R> {
+    let from = &from.as_chunks::<4>().0[first..][..R];
+    // SAFETY: a reference covers the 16 bytes read.
+    core::array::from_fn(|i| unsafe { vld1q_f32(from[i].as_ptr()) })
 }
 
-/// Four registers to memory.
+/// The same the other way.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn store(to: &mut [f32; ROWS], x: Sixteen) {
-    for (to, x) in to.as_chunks_mut::<4>().0.iter_mut().zip(x) {
+pub fn store<const R: usize>(to: &mut [f32; ROWS], first: usize, x: Rows<R>) {
+    for (to, x) in to.as_chunks_mut::<4>().0[first..].iter_mut().zip(x) {
         // SAFETY: the reference covers the 16 bytes written.
         unsafe { vst1q_f32(to.as_mut_ptr(), x) };
     }
 }
 
-/// Sixteen scales, little-endian f16.
+/// The scales of registers `first ..`, little-endian f16.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn scales(from: &[u8; 2 * ROWS]) -> Sixteen {
-    // SAFETY: the reference covers the 32 bytes read.
-    let halves: [_; 2] = core::array::from_fn(|i| unsafe { vld1q_u8(from.as_ptr().add(16 * i)) });
-    let [low, high] = halves.map(|halves| vreinterpretq_f16_u8(halves));
-    [
-        vcvt_f32_f16(vget_low_f16(low)),
-        vcvt_high_f32_f16(low),
-        vcvt_f32_f16(vget_low_f16(high)),
-        vcvt_high_f32_f16(high),
-    ]
+pub fn scales<const R: usize>(from: &[u8; 2 * ROWS], first: usize) -> Rows<R> {
+    let from = &from.as_chunks::<8>().0[first..][..R];
+    core::array::from_fn(|i| {
+        // SAFETY: a reference covers the 8 bytes read.
+        vcvt_f32_f16(vreinterpret_f16_u8(unsafe { vld1_u8(from[i].as_ptr()) }))
+    })
 }
 
-/// `sums += (scales scale_x) (block as f32)`.
+/// 1.5 * 2^23, whose last bit is worth 1: as an integer plus `n` it is the number plus `n`, for any
+/// `n` of less than 22 bits.
+const MIDDLE: f32 = 12_582_912.0;
+const _: () = assert!(BLOCK * 128 * 128 < 1 << 22);
+
+/// What a block's sum starts from: [`add_block`] takes it off again.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn add_block(sums: &mut Sixteen, scales: &Sixteen, scale_x: f32, block: [int32x4_t; 4]) {
+pub fn start(from: i32) -> int32x4_t {
+    vdupq_n_s32(MIDDLE.to_bits().cast_signed() + from)
+}
+
+/// `sums += (scales scale_x) (block - start)`: a subtraction, which starts twice a cycle, stands for
+/// the conversion, which starts once.
+#[inline]
+#[target_feature(enable = "neon")]
+pub fn add_block<const R: usize>(
+    sums: &mut Rows<R>,
+    scales: &Rows<R>,
+    scale_x: f32,
+    block: [int32x4_t; R],
+) {
     for ((sum, &scale), block) in sums.iter_mut().zip(scales).zip(block) {
-        *sum = vfmaq_f32(*sum, vmulq_n_f32(scale, scale_x), vcvtq_f32_s32(block));
+        let block = vsubq_f32(vreinterpretq_f32_s32(block), vdupq_n_f32(MIDDLE));
+        *sum = vfmaq_f32(*sum, vmulq_n_f32(scale, scale_x), block);
     }
 }
 
@@ -112,12 +128,13 @@ pub fn quants(from: &[i8; 16]) -> int8x16_t {
     unsafe { vld1q_s8(from.as_ptr()) }
 }
 
-/// Four registers of a line: four rows each.
+/// Registers `first ..` of a line.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn line(from: &[u8; 64]) -> [uint8x16_t; 4] {
-    // SAFETY: the reference covers the 64 bytes read.
-    core::array::from_fn(|i| unsafe { vld1q_u8(from.as_ptr().add(16 * i)) })
+pub fn line<const R: usize>(from: &[u8; LINE], first: usize) -> [uint8x16_t; R] {
+    let from = &from.as_chunks::<16>().0[first..][..R];
+    // SAFETY: a reference covers the 16 bytes read.
+    core::array::from_fn(|i| unsafe { vld1q_u8(from[i].as_ptr()) })
 }
 
 /// The low and the high halves of bytes, 0 to 15 each: a quant of q4 plus 8.
@@ -134,7 +151,7 @@ const AHEAD: usize = 2048;
 /// Asks for the 64 bytes that lie [`AHEAD`] of `line`, wherever that is: a prefetch never faults.
 #[inline]
 #[target_feature(enable = "neon")]
-pub fn prefetch(line: &[u8; 64]) {
+pub fn prefetch(line: &[u8; LINE]) {
     let ahead = line.as_ptr().addr().wrapping_add(AHEAD);
     // SAFETY: a hint reads and writes nothing that the program can see, at any address.
     unsafe {

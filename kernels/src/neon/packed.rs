@@ -10,9 +10,10 @@
 
 use core::arch::aarch64::*;
 
-use super::int8::{self, Sixteen, TOKENS, add_block, line, load, nibbles, prefetch, scales, store};
-use crate::quant::{ActivationBlock, Activations, BLOCK, Format, GROUP, Packed, Panel, ROWS};
-use crate::quant::{q4, q8};
+use super::int8::store;
+use super::int8::{self, Rows, TOKENS, add_block, line, load, nibbles, prefetch, scales, start};
+use crate::quant::{ActivationBlock, Activations, BLOCK, Format, GROUP, LINE, Packed};
+use crate::quant::{Panel, ROWS, q4, q8};
 use crate::tile::Tile;
 
 /// Two tokens' i32 sums, their activations and the weights fill the registers.
@@ -32,8 +33,11 @@ pub fn forward_i8(x: Activations, w: Packed, accumulate: bool, y: &mut Tile) {
 #[target_feature(enable = "neon")]
 fn sweep_q8(panel: &Panel, x: &[&[ActivationBlock]], sums: &mut [[f32; ROWS]]) {
     match (x, sums) {
-        ([a], [y]) => q8_blocks(panel, [*a], [y]),
-        ([a, b], [y, z]) => q8_blocks(panel, [*a, *b], [y, z]),
+        ([a], [y]) => q8_blocks::<1, 4>(panel, [a], [y], 0),
+        ([a, b], [y, z]) => {
+            q8_blocks::<2, 2>(panel, [a, b], [y, z], 0);
+            q8_blocks::<2, 2>(panel, [a, b], [y, z], 2);
+        }
         (x, _) => unreachable!("no sweep of {} tokens", x.len()),
     }
 }
@@ -41,8 +45,11 @@ fn sweep_q8(panel: &Panel, x: &[&[ActivationBlock]], sums: &mut [[f32; ROWS]]) {
 #[target_feature(enable = "neon")]
 fn sweep_q4(panel: &Panel, x: &[&[ActivationBlock]], sums: &mut [[f32; ROWS]]) {
     match (x, sums) {
-        ([a], [y]) => q4_blocks(panel, [*a], [y]),
-        ([a, b], [y, z]) => q4_blocks(panel, [*a, *b], [y, z]),
+        ([a], [y]) => q4_blocks::<1, 4>(panel, [a], [y], 0),
+        ([a, b], [y, z]) => {
+            q4_blocks::<2, 2>(panel, [a, b], [y, z], 0);
+            q4_blocks::<2, 2>(panel, [a, b], [y, z], 2);
+        }
         (x, _) => unreachable!("no sweep of {} tokens", x.len()),
     }
 }
@@ -70,75 +77,116 @@ fn spread(x: &ActivationBlock, group: usize) -> int8x16_t {
     vreinterpretq_s8_s32(vdupq_n_s32(i32::from_le_bytes(four.map(i8::cast_unsigned))))
 }
 
+/// Both groups of a pair of groups.
 #[inline]
 #[target_feature(enable = "neon")]
-fn q8_blocks<const T: usize>(
+fn spread_pair<const T: usize>(x: [&ActivationBlock; T], pair: usize) -> [[int8x16_t; 2]; T] {
+    x.map(|x| [spread(x, 2 * pair), spread(x, 2 * pair + 1)])
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn q8_blocks<const T: usize, const R: usize>(
     panel: &Panel,
     x: [&[ActivationBlock]; T],
     sums: [&mut [f32; ROWS]; T],
+    first: usize,
 ) {
-    let mut y: [Sixteen; T] = core::array::from_fn(|t| load(sums[t]));
+    let mut y: [Rows<R>; T] = core::array::from_fn(|t| load(sums[t], first));
+    let x = x.map(|x| &x[..panel.scales.len()]);
     let blocks = panel.scales.iter().zip(panel.lines.as_chunks::<{ q8::LINES }>().0);
     for (b, (scale, lines)) in blocks.enumerate() {
-        let mut acc = [[[vdupq_n_s32(0); 2]; 4]; T];
-        for (g, lines) in lines.as_chunks::<2>().0.iter().enumerate() {
-            if T == 1 {
-                lines.iter().for_each(|line| prefetch(line));
-            }
-            let x: [_; T] = x.map(|x| [spread(&x[b], 2 * g), spread(&x[b], 2 * g + 1)]);
-            let (first, second) = (line(&lines[0]), line(&lines[1]));
-            for r in 0..4 {
-                let w = [first[r], second[r]].map(|w| vreinterpretq_s8_u8(w));
-                for (acc, x) in acc.iter_mut().zip(x) {
-                    let pairs = multiply_add(multiply(w[0], x[0]), w[1], x[1]);
-                    let [low, high] = acc[r];
-                    acc[r] = [vpadalq_s16(low, pairs[0]), vpadalq_s16(high, pairs[1])];
-                }
-            }
+        if T == 1 {
+            lines.iter().for_each(|line| prefetch(line));
         }
-        let scale = scales(scale);
+        let x = x.map(|x| &x[b]);
+        let mut acc = [[[vdupq_n_s32(0); 2]; R]; T];
+        q8_pair(&mut acc, &lines[0], &lines[1], first, spread_pair(x, 0));
+        q8_pair(&mut acc, &lines[2], &lines[3], first, spread_pair(x, 1));
+        q8_pair(&mut acc, &lines[4], &lines[5], first, spread_pair(x, 2));
+        q8_pair(&mut acc, &lines[6], &lines[7], first, spread_pair(x, 3));
+        let scale = scales(scale, first);
         for ((y, acc), x) in y.iter_mut().zip(acc).zip(x) {
-            add_block(y, &scale, x[b].scale, acc.map(|[low, high]| vpaddq_s32(low, high)));
+            add_block(
+                y,
+                &scale,
+                x.scale,
+                acc.map(|[low, high]| vaddq_s32(start(0), vpaddq_s32(low, high))),
+            );
         }
     }
     for (sums, y) in sums.into_iter().zip(y) {
-        store(sums, y);
+        store(sums, first, y);
     }
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn q4_blocks<const T: usize>(
+fn q8_pair<const T: usize, const R: usize>(
+    acc: &mut [[[int32x4_t; 2]; R]; T],
+    even: &[u8; LINE],
+    odd: &[u8; LINE],
+    first: usize,
+    x: [[int8x16_t; 2]; T],
+) {
+    let (even, odd): ([_; R], [_; R]) = (line(even, first), line(odd, first));
+    for (r, w) in even.into_iter().zip(odd).enumerate() {
+        let w = [w.0, w.1].map(|w| vreinterpretq_s8_u8(w));
+        for (acc, x) in acc.iter_mut().zip(x) {
+            let pairs = multiply_add(multiply(w[0], x[0]), w[1], x[1]);
+            let [low, high] = acc[r];
+            acc[r] = [vpadalq_s16(low, pairs[0]), vpadalq_s16(high, pairs[1])];
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn q4_blocks<const T: usize, const R: usize>(
     panel: &Panel,
     x: [&[ActivationBlock]; T],
     sums: [&mut [f32; ROWS]; T],
+    first: usize,
 ) {
-    let mut y: [Sixteen; T] = core::array::from_fn(|t| load(sums[t]));
+    let mut y: [Rows<R>; T] = core::array::from_fn(|t| load(sums[t], first));
+    let x = x.map(|x| &x[..panel.scales.len()]);
     let blocks = panel.scales.iter().zip(panel.lines.as_chunks::<{ q4::LINES }>().0);
     for (b, (scale, lines)) in blocks.enumerate() {
-        let mut acc = [[[vdupq_n_s16(0); 2]; 4]; T];
-        for (g, bytes) in lines.iter().enumerate() {
-            if T == 1 {
-                prefetch(bytes);
-            }
-            let x: [_; T] = x.map(|x| [spread(&x[b], 2 * g), spread(&x[b], 2 * g + 1)]);
-            for (r, bytes) in line(bytes).into_iter().enumerate() {
-                let [low, high] = nibbles(bytes);
-                for (acc, x) in acc.iter_mut().zip(x) {
-                    acc[r] = multiply_add(multiply_add(acc[r], low, x[0]), high, x[1]);
-                }
-            }
+        if T == 1 {
+            lines.iter().for_each(|line| prefetch(line));
         }
-        let scale = scales(scale);
+        let x = x.map(|x| &x[b]);
+        let mut acc = [[[vdupq_n_s16(0); 2]; R]; T];
+        q4_pair(&mut acc, &lines[0], first, spread_pair(x, 0));
+        q4_pair(&mut acc, &lines[1], first, spread_pair(x, 1));
+        q4_pair(&mut acc, &lines[2], first, spread_pair(x, 2));
+        q4_pair(&mut acc, &lines[3], first, spread_pair(x, 3));
+        let scale = scales(scale, first);
         for ((y, acc), x) in y.iter_mut().zip(acc).zip(x) {
-            let eight = vdupq_n_s32(8 * x[b].sum);
+            let start = start(-8 * x.sum);
             // Two neighbours are two times 8 products: 2 * 8 * 15 * 127 < 2^15 still.
             let four = |[low, high]: Pairs| vpaddlq_s16(vpaddq_s16(low, high));
-            add_block(y, &scale, x[b].scale, acc.map(|acc| vsubq_s32(four(acc), eight)));
+            add_block(y, &scale, x.scale, acc.map(|acc| vaddq_s32(four(acc), start)));
         }
     }
     for (sums, y) in sums.into_iter().zip(y) {
-        store(sums, y);
+        store(sums, first, y);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn q4_pair<const T: usize, const R: usize>(
+    acc: &mut [[Pairs; R]; T],
+    bytes: &[u8; LINE],
+    first: usize,
+    x: [[int8x16_t; 2]; T],
+) {
+    for (r, bytes) in line::<R>(bytes, first).into_iter().enumerate() {
+        let [low, high] = nibbles(bytes);
+        for (acc, x) in acc.iter_mut().zip(x) {
+            acc[r] = multiply_add(multiply_add(acc[r], low, x[0]), high, x[1]);
+        }
     }
 }
 
