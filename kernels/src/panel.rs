@@ -11,8 +11,6 @@
 //! Sums over k run in order inside a block, and blocks are added in order.
 
 use crate::matrix::{Data, Matrix};
-#[cfg(target_arch = "aarch64")]
-use crate::quant::Packed;
 use crate::tile::Tile;
 
 /// Columns of a panel, where registers hold at most eight.
@@ -69,39 +67,6 @@ pub(crate) struct Micro<const W: usize = WIDTH> {
     pub tile: unsafe fn(a: Factor, b: &Panel<W>, alpha: f32, accumulate: bool, c: &mut Tile),
     /// `panel[i][j] = b[k + i][col + j]` for `j < width`; other columns hold anything.
     pub pack: unsafe fn(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel<W>),
-}
-
-/// `panel[i][j] = w[k + i][col + j]` for `j < width`.
-#[cfg(target_arch = "aarch64")]
-pub(crate) fn unpack_rows<const W: usize>(
-    w: Packed,
-    k: usize,
-    col: usize,
-    width: usize,
-    panel: &mut Panel<W>,
-) {
-    for (i, to) in panel.iter_mut().enumerate() {
-        w.dequantize(k + i, col, &mut to[..width]);
-    }
-}
-
-/// `panel[i][j] = w[col + j][k + i]` for `j < width`.
-#[cfg(target_arch = "aarch64")]
-pub(crate) fn unpack_cols<const W: usize>(
-    w: Packed,
-    k: usize,
-    col: usize,
-    width: usize,
-    panel: &mut Panel<W>,
-) {
-    let mut row = [0.0; DEPTH];
-    let row = &mut row[..panel.len()];
-    for j in 0..width {
-        w.dequantize(col + j, k, row);
-        for (to, from) in panel.iter_mut().zip(&*row) {
-            to[j] = *from;
-        }
-    }
 }
 
 #[repr(align(64))]

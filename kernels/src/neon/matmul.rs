@@ -6,8 +6,9 @@ use core::arch::aarch64::*;
 use super::convert::Load;
 use super::eight::{Eight, fma, load, splat, store};
 use super::matvec;
+use super::unpack::{unpack_cols, unpack_rows};
 use crate::matrix::{Data, Matrix, Storage};
-use crate::panel::{self, Factor, Micro, Panel, Source, WIDTH};
+use crate::panel::{Factor, Micro, Panel, Source, WIDTH};
 use crate::tile::Tile;
 
 const MICRO: Micro = Micro { rows: 8, tile, pack };
@@ -185,7 +186,7 @@ fn pack(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel) {
             Storage::Dense(Data::I8(data)) => {
                 pack_rows(data, w.cols(), k, col, width, panel);
             }
-            Storage::Packed(w) => panel::unpack_rows(w, k, col, width, panel),
+            Storage::Packed(w) => unpack_rows(w, k, col, panel),
         },
         Source::Cols(w) => match w.storage() {
             Storage::Dense(Data::F32(data)) => {
@@ -200,7 +201,7 @@ fn pack(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel) {
             Storage::Dense(Data::I8(data)) => {
                 pack_cols(data, w.cols(), k, col, width, panel);
             }
-            Storage::Packed(w) => panel::unpack_cols(w, k, col, width, panel),
+            Storage::Packed(w) => unpack_cols(w, k, col, width, panel),
         },
     }
 }
@@ -282,7 +283,7 @@ fn transpose(r: [Eight; 8]) -> [Eight; 8] {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn transpose4(r: [float32x4_t; 4]) -> [float32x4_t; 4] {
+pub(super) fn transpose4(r: [float32x4_t; 4]) -> [float32x4_t; 4] {
     let pair = |x| vreinterpretq_f64_f32(x);
     let (a, b) = (pair(vtrn1q_f32(r[0], r[1])), pair(vtrn2q_f32(r[0], r[1])));
     let (c, d) = (pair(vtrn1q_f32(r[2], r[3])), pair(vtrn2q_f32(r[2], r[3])));

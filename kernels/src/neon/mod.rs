@@ -7,6 +7,7 @@ mod matmul;
 mod matvec;
 mod packed;
 mod quantize;
+mod unpack;
 mod vector;
 
 use crate::scalar;
