@@ -24,6 +24,17 @@ const ROWS: usize = 24;
 
 /// The size `(rows, cols)` of a chunk of an output `(rows, cols)` with `depth` multiply-adds an element.
 pub(crate) fn chunk(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
+    cut(rows, cols, depth, if rows >= MANY_ROWS { WIDE_COLS } else { COLS })
+}
+
+/// The same where columns of the output are columns of stored weights: narrow pieces of long rows are
+/// slow to read.
+pub(crate) fn chunk_of_columns(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
+    cut(rows, cols, depth, WIDE_COLS)
+}
+
+/// Chunks of a multiple of `step` columns.
+fn cut(rows: usize, cols: usize, depth: usize, step: usize) -> (usize, usize) {
     let whole = (rows.max(1), cols.max(1));
     let depth = depth.max(1);
     let work = rows.saturating_mul(cols).saturating_mul(depth);
@@ -32,7 +43,6 @@ pub(crate) fn chunk(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
     }
     let goal = if rows == 1 { CHUNK_STREAMED } else { CHUNK_REUSED };
     if rows == 1 || cols >= 4 * COLS {
-        let step = if rows >= MANY_ROWS { WIDE_COLS } else { COLS };
         let cols = goal.div_ceil(rows.saturating_mul(depth)).next_multiple_of(step);
         (rows, cols.min(whole.1))
     } else {
@@ -51,7 +61,7 @@ pub(crate) fn rows(cols: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::chunk;
+    use super::{chunk, chunk_of_columns};
 
     #[test]
     fn small_products_stay_whole_and_large_ones_split_along_the_longer_side() {
@@ -60,6 +70,7 @@ mod tests {
         assert_eq!(chunk(1, 4096, 4096), (1, 16));
         assert_eq!(chunk(4, 576, 576), (4, 240));
         assert_eq!(chunk(256, 576, 576), (256, 64));
+        assert_eq!(chunk_of_columns(1, 4096, 4096), (1, 64));
         assert_eq!(chunk(4096, 8, 576), (120, 8));
     }
 }

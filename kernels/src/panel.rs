@@ -10,6 +10,8 @@
 //! W is two registers or four, whichever the instruction set's tile is wide.
 //! Sums over k run in order inside a block, and blocks are added in order.
 
+use core::mem::MaybeUninit;
+
 use crate::matrix::{Data, Matrix};
 use crate::tile::Tile;
 
@@ -69,7 +71,7 @@ pub(crate) struct Micro<const W: usize = WIDTH> {
     pub pack: unsafe fn(b: Source, k: usize, col: usize, width: usize, panel: &mut Panel<W>),
 }
 
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Buffer<const W: usize>([[f32; W]; DEPTH]);
 
 impl<const W: usize> Micro<W> {
@@ -152,10 +154,18 @@ impl<const W: usize> Micro<W> {
             };
         }
         let (rows, cols) = (c.rows(), c.cols());
-        let mut buffer = Buffer([[0.0; W]; DEPTH]);
         let block = Self::block(depth);
+        assert!(block <= DEPTH);
+        let mut room = MaybeUninit::<Buffer<W>>::uninit();
+        let start = room.as_mut_ptr().cast::<[f32; W]>();
+        // SAFETY: `block` rows are inside the buffer, zero bytes are numbers, and only this slice
+        // reaches them from here on. The rest of the buffer stays untouched.
+        let buffer = unsafe {
+            start.write_bytes(0, block);
+            core::slice::from_raw_parts_mut(start, block)
+        };
         for k in (0..depth).step_by(block) {
-            let panel = &mut buffer.0[..block.min(depth - k)];
+            let panel = &mut buffer[..block.min(depth - k)];
             let accumulate = accumulate || k > 0;
             for col in cols.clone().step_by(W) {
                 let end = (col + W).min(cols.end);

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use half::f16;
+
 #[cfg(target_arch = "x86_64")]
 use crate::avx2;
 #[cfg(target_arch = "x86_64")]
@@ -79,6 +81,7 @@ pub struct Kernels {
     pub(crate) swiglu: unsafe fn(&[f32], &[f32], &mut [f32]),
     pub(crate) swiglu_backward: unsafe fn(&[f32], &mut [f32], &mut [f32]),
     pub(crate) widen: unsafe fn(Data, &mut [f32]),
+    pub(crate) narrow: unsafe fn(&[f32], &mut [f16]),
     pub(crate) forward: unsafe fn(&[f32], Matrix, bool, &mut Tile),
     pub(crate) backward: unsafe fn(&[f32], Matrix, bool, &mut Tile),
     pub(crate) outer: unsafe fn(f32, &[f32], &[f32], usize, &mut Tile),
@@ -280,6 +283,16 @@ impl Kernels {
         unsafe { (self.widen)(x, y) }
     }
 
+    /// `y = x` as f16, to the nearest, ties to even; what is too large becomes infinite.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn narrow(&self, x: &[f32], y: &mut [f16]) {
+        assert_eq!(x.len(), y.len());
+        // SAFETY: a table is handed out only where the CPU has its instruction set.
+        unsafe { (self.narrow)(x, y) }
+    }
+
     /// `x = e^x`: within 1 ULP for the scalar table (libm), 2 ULP for the others.
     pub fn exp(&self, x: &mut [f32]) {
         // SAFETY: a table is handed out only where the CPU has its instruction set.
@@ -380,7 +393,7 @@ impl Kernels {
     ) {
         let (n, k) = (w.rows(), w.cols());
         let t = tokens(d_x.len(), k, d_y.len(), n);
-        tiles_mut(pool, [(d_x, (t, k), grid::chunk(t, k, n))], &|_, mut d_x| {
+        tiles_mut(pool, [(d_x, (t, k), grid::chunk_of_columns(t, k, n))], &|_, mut d_x| {
             // SAFETY: a table is handed out only where the CPU has its instruction set.
             unsafe { (self.backward)(d_y, w, accumulate, &mut d_x) }
         });

@@ -80,10 +80,10 @@ fn rotate(compute: Compute, cos: &[f32], sin: &[f32], sign: f32, head_dim: usize
         let (cos, sin) = (row(cos, t, half), row(sin, t, half));
         for head in x.chunks_exact_mut(head_dim) {
             let (x1, x2) = head.split_at_mut(half);
-            for i in 0..half {
-                let (a, b, s) = (x1[i], x2[i], sign * sin[i]);
-                x1[i] = a * cos[i] - b * s;
-                x2[i] = b * cos[i] + a * s;
+            for (((x1, x2), cos), sin) in x1.iter_mut().zip(x2).zip(cos).zip(sin) {
+                let (a, b, s) = (*x1, *x2, sign * sin);
+                *x1 = a * cos - b * s;
+                *x2 = b * cos + a * s;
             }
         }
     });

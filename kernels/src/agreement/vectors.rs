@@ -86,6 +86,30 @@ fn every_half_widens_exactly() {
 }
 
 #[test]
+fn narrowing_rounds_to_the_nearest_half() {
+    // Every half, the middles between neighbours, a bit to either side, and what lies beyond.
+    let halves = (0..=u16::MAX).map(|bits| f16::from_bits(bits).to_f32_const());
+    let around = |x: f32| {
+        let middle = x.to_bits().wrapping_add(1 << 12);
+        [x.to_bits(), middle - 1, middle, middle + 1].map(f32::from_bits)
+    };
+    let tiny = (0..2000).map(|i| (i - 1000) as f32 * 2e-10);
+    let mut x: Vec<f32> = halves.flat_map(around).chain(tiny).collect();
+    x.extend([65519.0, 65520.0, 1e30, f32::MAX, f32::MIN_POSITIVE, 1e-45, -0.0]);
+    for (kernels, len) in others().flat_map(|k| (0..40).chain([x.len()]).map(move |len| (k, len))) {
+        let x = &x[x.len() - len..];
+        let (mut got, mut want) = (vec![f16::ONE; len], vec![f16::ZERO; len]);
+        kernels.narrow(x, &mut got);
+        specification().narrow(x, &mut want);
+        for ((got, want), x) in got.iter().zip(&want).zip(x) {
+            let same = got.to_bits() == want.to_bits() || (x.is_nan() && got.is_nan());
+            assert!(same, "{kernels:?}: {x} is {want}, not {got}");
+            assert_eq!(want.is_nan(), x.is_nan());
+        }
+    }
+}
+
+#[test]
 fn norms_agree() {
     for dtype in DENSE {
         for (kernels, len) in others().flat_map(|kernels| lengths().map(move |len| (kernels, len)))

@@ -1,4 +1,4 @@
-//! Eight weights to a register of f32.
+//! Eight weights to a register of f32, and eight f32 to f16.
 
 use core::arch::x86_64::*;
 
@@ -6,6 +6,7 @@ use half::{bf16, f16};
 
 use crate::matrix::Data;
 use crate::scalar::convert::{Stored, widen_slice};
+use crate::tail::padded;
 
 /// How eight weights of a storage type become f32.
 pub trait Load: Stored {
@@ -80,4 +81,26 @@ fn widen_stored<W: Load>(x: &[W], y: &mut [f32]) {
         store(y, unsafe { W::load(x) });
     }
     widen_slice(x_tail, y_tail);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub fn narrow(x: &[f32], y: &mut [f16]) {
+    let (x, x_tail) = x.as_chunks::<8>();
+    let (y, y_tail) = y.as_chunks_mut::<8>();
+    for (x, y) in x.iter().zip(y) {
+        narrow8(x, y);
+    }
+    let mut last = [f16::ZERO; 8];
+    narrow8(&padded(x_tail, 0.0), &mut last);
+    y_tail.copy_from_slice(&last[..y_tail.len()]);
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn narrow8(x: &[f32; 8], y: &mut [f16; 8]) {
+    // SAFETY: the references cover the 32 bytes read and the 16 written.
+    unsafe {
+        let halves = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm256_loadu_ps(x.as_ptr()));
+        _mm_storeu_si128(y.as_mut_ptr().cast(), halves);
+    }
 }

@@ -1,4 +1,4 @@
-//! Sixteen weights to a register of f32, and fewer under a mask.
+//! Sixteen weights to a register of f32, and fewer under a mask; f32 to f16.
 
 use core::arch::x86_64::*;
 
@@ -150,4 +150,13 @@ fn widen_stored<W: Load>(x: &[W], y: &mut [f32]) {
     }
     // SAFETY: as above.
     store_some(y_tail, unsafe { W::load_some(x_tail) });
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub fn narrow(x: &[f32], y: &mut [f16]) {
+    for (x, y) in x.chunks(16).zip(y.chunks_mut(16)) {
+        let halves = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(load_or(x, 0.0));
+        // SAFETY: the mask lets only elements of the slice be written.
+        unsafe { _mm256_mask_storeu_epi16(y.as_mut_ptr().cast(), mask(y.len()), halves) }
+    }
 }

@@ -3,7 +3,8 @@
 
 use core::arch::x86_64::*;
 
-use super::convert::{Load, load_or, store, store_some};
+use super::convert::{Load, load, load_or, store, store_some};
+use super::few;
 use super::matvec;
 use super::transpose::transpose;
 use super::unpack::{unpack_cols, unpack_rows};
@@ -19,6 +20,10 @@ pub type Panel = panel::Panel<WIDTH>;
 
 const MICRO: Micro<WIDTH> = Micro { rows: 12, tile, pack };
 
+/// So many tokens do not pay for unpacking q8 and q4.
+const FEW_PACKED: usize = 8;
+/// So many tokens do not pay for packing the weights of a backward product.
+const FEW_BACKWARD: usize = 47;
 /// Fewer tokens than this do not pay for packing the weights.
 const FEW_TOKENS: usize = 48;
 
@@ -30,6 +35,11 @@ pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
         && w.cols() >= 16
     {
         return matvec::forward(x, data, w.cols(), accumulate, y);
+    }
+    if let Storage::Packed(w) = w.storage()
+        && y.rows().len() <= FEW_PACKED
+    {
+        return few::forward_packed(x, w, accumulate, y);
     }
     // SAFETY: this function runs only with the features of `MICRO`.
     unsafe { MICRO.forward(x, w, accumulate, y) }
@@ -43,6 +53,13 @@ pub fn backward(d_y: &[f32], w: Matrix, accumulate: bool, d_x: &mut Tile) {
         && d_x.cols().len() >= gemm::WIDTH
     {
         return gemm::backward(d_y, data, w.cols(), accumulate, d_x);
+    }
+    if let Storage::Dense(data) = w.storage()
+        && d_x.rows().len() <= FEW_BACKWARD
+        && w.rows() > 0
+        && w.cols() > 0
+    {
+        return few::backward(d_y, data, w.rows(), w.cols(), accumulate, d_x);
     }
     // SAFETY: this function runs only with the features of `MICRO`.
     unsafe { MICRO.backward(d_y, w, accumulate, d_x) }
@@ -98,20 +115,27 @@ fn tile_of<const M: usize, const V: usize>(
     a.assert_holds(M, b.len());
     let mut sums = [[_mm512_setzero_ps(); V]; M];
     let mut column = a.data.as_ptr();
-    for b in b {
-        let mut parts = [_mm512_setzero_ps(); V];
-        for (part, b) in parts.iter_mut().zip(b.as_chunks::<16>().0) {
-            // SAFETY: the reference covers the 64 bytes read.
-            *part = unsafe { _mm512_loadu_ps(b.as_ptr()) };
+    for b in b.chunks(16) {
+        // The next line of each row: their addresses are too far apart for the CPU to foresee.
+        let (lines, apart) = if a.step == 1 { (M, a.row) } else { (16, a.step) };
+        for i in 0..lines {
+            let ahead = column.wrapping_add(i * apart + 16 * a.step);
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
         }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: `assert_holds` saw that row `i < M` of this column is inside `a.data`.
-            let x = _mm512_set1_ps(unsafe { *column.add(i * a.row) });
-            for (sum, part) in sums.iter_mut().zip(parts) {
-                *sum = _mm512_fmadd_ps(x, part, *sum);
+        for b in b {
+            let mut parts = [_mm512_setzero_ps(); V];
+            for (part, b) in parts.iter_mut().zip(b.as_chunks::<16>().0) {
+                *part = load(b);
             }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: `assert_holds` saw that row `i < M` of this column is inside `a.data`.
+                let x = _mm512_set1_ps(unsafe { *column.add(i * a.row) });
+                for (sum, part) in sums.iter_mut().zip(parts) {
+                    *sum = _mm512_fmadd_ps(x, part, *sum);
+                }
+            }
+            column = column.wrapping_add(a.step);
         }
-        column = column.wrapping_add(a.step);
     }
     let alpha = _mm512_set1_ps(alpha);
     let first = c.rows().start;

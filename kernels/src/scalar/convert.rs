@@ -1,4 +1,4 @@
-//! Stored weights to f32: bf16 and f16 widen exactly.
+//! Stored weights to f32: bf16 and f16 widen exactly; and f32 to f16, rounded.
 
 use half::{bf16, f16};
 
@@ -46,5 +46,11 @@ pub fn widen(x: Data, y: &mut [f32]) {
 pub fn widen_slice<W: Stored>(x: &[W], y: &mut [f32]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = x.to_f32();
+    }
+}
+
+pub fn narrow(x: &[f32], y: &mut [f16]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = f16::from_f32_const(*x);
     }
 }
