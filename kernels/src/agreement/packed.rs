@@ -3,8 +3,8 @@
 use bytemuck::Zeroable;
 
 use super::*;
-use crate::quant::{ActivationBlock, Activations, BLOCK};
-use crate::{Input, Product, Serial};
+use crate::quant::{ActivationBlock, Activations, BLOCK, ROWS};
+use crate::{Input, Product, Serial, Storage};
 
 /// `(T, N, K)`: one token and many, a row, a panel and a bit, part of a block, a model's odd ones.
 const SHAPES: [(usize, usize, usize); 22] = [
@@ -115,6 +115,62 @@ fn int8_products_agree() {
         let found = difference_of(|x, w, add, y| product(kernels, x, w, add, y));
         assert_eq!(found, None, "{kernels:?}");
     }
+}
+
+/// Where the outputs of all tokens at once differ from those of each token and, from the second
+/// panel on, each part of the matrix alone; `product_of` makes the ones of a token alone.
+fn difference_alone(
+    kernels: &Kernels,
+    product_of: impl Fn(&[ActivationBlock], Matrix, &mut [f32]),
+) -> Option<String> {
+    for (n, k) in [(1, 1), (15, 33), (16, 32), (17, 96), (32, 31), (33, 64), (48, 100), (63, 160)] {
+        for dtype in [DType::Q8, DType::Q4] {
+            let w = Stored::new(dtype, &numbers(n * k, 2), k);
+            let (w, width) = (w.matrix(n, k), Activations::width(k));
+            let Storage::Packed(packed) = w.storage() else { unreachable!("q8 and q4 are packed") };
+            let from = if n > ROWS { ROWS } else { 0 };
+            let part = Matrix::packed(packed.rows_range(from, n));
+            for tokens in 1..=13 {
+                let x = quantise(kernels, &numbers(tokens * k, 1), k);
+                let mut all = vec![f32::NAN; tokens * n];
+                product(kernels, &x, w, false, &mut all);
+                for (t, all) in all.chunks_exact(n).enumerate() {
+                    let (x, mut alone) = (&x[t * width..][..width], vec![f32::NAN; n - from]);
+                    product_of(x, part, &mut alone);
+                    if alone != all[from..] {
+                        return Some(format!("{dtype:?} token {t} of {tokens}, {n} x {k}"));
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn an_output_has_the_same_bits_whatever_is_made_with_it() {
+    for kernels in Kernels::available() {
+        let found = difference_alone(kernels, |x, w, y| product(kernels, x, w, false, y));
+        assert_eq!(found, None, "{kernels:?}");
+    }
+}
+
+#[test]
+fn blocks_that_are_added_in_another_order_are_caught() {
+    let found = difference_alone(specification(), |x, w, y| {
+        product(specification(), x, w, false, y);
+        let Storage::Packed(packed) = w.storage() else { unreachable!("q8 and q4 are packed") };
+        let mut row = vec![0.0; w.cols()];
+        for (n, y) in y.iter_mut().enumerate() {
+            packed.dequantize(n, 0, &mut row);
+            let blocks = row.chunks(BLOCK).zip(x).rev().map(|(w, x)| {
+                let dot: f32 = w.iter().zip(&x.quants).map(|(w, &x)| w * f32::from(x)).sum();
+                dot * x.scale
+            });
+            *y = blocks.sum();
+        }
+    });
+    assert!(found.is_some());
 }
 
 #[test]
