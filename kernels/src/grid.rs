@@ -51,6 +51,22 @@ fn cut(rows: usize, cols: usize, depth: usize, step: usize) -> (usize, usize) {
     }
 }
 
+/// Panels of packed weights come in twos.
+const PANEL_COLS: usize = 2 * COLS;
+
+/// The size `(rows, cols)` of a chunk of a product `(rows, cols)` with packed weights: all rows, for
+/// panels are read once, and no more columns than it takes to be worth a chunk.
+pub(crate) fn packed_chunk(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
+    let whole = (rows.max(1), cols.max(1));
+    let work = rows.saturating_mul(cols).saturating_mul(depth);
+    if work < WORTH {
+        return whole;
+    }
+    let weights = CHUNK_STREAMED.min(CHUNK_REUSED / rows);
+    let step = if rows == 1 { COLS } else { PANEL_COLS };
+    (rows, weights.div_ceil(depth).max(1).next_multiple_of(step).min(cols))
+}
+
 /// Elements of a chunk of elementwise work.
 const ELEMENTS: usize = 1 << 13;
 
@@ -61,7 +77,7 @@ pub(crate) fn rows(cols: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{chunk, chunk_of_columns};
+    use super::{chunk, chunk_of_columns, packed_chunk};
 
     #[test]
     fn small_products_stay_whole_and_large_ones_split_along_the_longer_side() {
@@ -72,5 +88,16 @@ mod tests {
         assert_eq!(chunk(256, 576, 576), (256, 64));
         assert_eq!(chunk_of_columns(1, 4096, 4096), (1, 64));
         assert_eq!(chunk(4096, 8, 576), (120, 8));
+    }
+
+    #[test]
+    fn chunks_of_packed_weights_are_whole_panels_and_as_large_for_few_tokens_as_for_one() {
+        assert_eq!(packed_chunk(0, 0, 0), (1, 1));
+        assert_eq!(packed_chunk(2, 64, 64), (2, 64));
+        assert_eq!(packed_chunk(1, 4096, 4096), (1, 16));
+        assert_eq!(packed_chunk(1, 576, 576), (1, 128));
+        assert_eq!(packed_chunk(4, 576, 576), (4, 128));
+        assert_eq!(packed_chunk(512, 192, 576), (512, 32));
+        assert_eq!(packed_chunk(1 << 30, 40, 8), (1 << 30, 32));
     }
 }

@@ -356,14 +356,17 @@ impl Kernels {
         let weights = each.each_ref().map(|product| (product.w, product.accumulate));
         let cuts = each.map(|Product { w, y, .. }| {
             let (n, k) = (w.rows(), w.cols());
-            let t = match x {
-                Input::F32(x) => tokens(x.len(), k, y.len(), n),
+            match x {
+                Input::F32(x) => {
+                    let t = tokens(x.len(), k, y.len(), n);
+                    (y, (t, n), grid::chunk(t, n, k))
+                }
                 Input::I8(x) => {
                     assert!(x.cols() == k && matches!(w.storage(), Storage::Packed(_)));
-                    tokens(x.blocks().len(), Activations::width(k), y.len(), n)
+                    let t = tokens(x.blocks().len(), Activations::width(k), y.len(), n);
+                    (y, (t, n), grid::packed_chunk(t, n, k))
                 }
-            };
-            (y, (t, n), grid::chunk(t, n, k))
+            }
         });
         tiles_mut(pool, cuts, &|i, mut y| {
             let (w, accumulate) = weights[i];
