@@ -100,19 +100,38 @@ fn write_folder_steps(
     let run = Run { path };
     let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
     run.refuse_other_contents(&names)?;
-    let temporary = run.temporary()?;
-    let made = run.step(Step::Create, before, || fs::create_dir(&temporary)).and_then(|()| {
-        for (name, bytes) in files {
-            run.file(&temporary.join(name), bytes, before)?;
+    run.folder(before, |temporary, before| {
+        files.iter().try_for_each(|(name, bytes)| run.file(&temporary.join(name), bytes, before))
+    })
+}
+
+/// Makes the folder `path`, which must be empty or absent: `fill` makes files in the folder that it
+/// is given, which becomes `path` once they are on the disk.
+///
+/// # Errors
+/// If `path` holds anything, `fill` fails or a step does; then nothing is left of it.
+pub fn fill_folder<E: From<Error>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    fill_folder_steps(path, fill, &mut |_| Ok(()))
+}
+
+fn fill_folder_steps<E: From<Error>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+    before: Before<'_>,
+) -> Result<(), E> {
+    let run = Run { path };
+    run.refuse_other_contents(&[])?;
+    run.folder(before, |temporary, before| {
+        fill(temporary)?;
+        for entry in fs::read_dir(temporary).map_err(run.fail(Step::Sync))? {
+            let file = entry.map_err(run.fail(Step::Sync))?.path();
+            run.step(Step::Sync, before, || File::open(file)?.sync_all())?;
         }
-        run.step(Step::Sync, before, || sync_folder(&temporary))?;
-        run.step(Step::Rename, before, || put_folder(&temporary, path))
-    });
-    let durable =
-        made.and_then(|()| run.step(Step::SyncFolder, before, || sync_folder(parent(path))));
-    // Holds the old folder after an exchange, the unfinished new one after a failure.
-    fs::remove_dir_all(&temporary).ok();
-    durable
+        Ok(())
+    })
 }
 
 /// Moves the folder `new` to `path`; a folder that was there ends as `new`.
@@ -194,6 +213,27 @@ impl Run<'_> {
         act: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), Error> {
         before(step).and_then(|()| act()).map_err(self.fail(step))
+    }
+
+    /// Makes a temporary folder, has it filled with synced files, and moves it to its place.
+    fn folder<E: From<Error>>(
+        &self,
+        before: Before<'_>,
+        fill: impl FnOnce(&Path, Before<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let temporary = self.temporary()?;
+        let made = self
+            .step(Step::Create, before, || fs::create_dir(&temporary))
+            .map_err(E::from)
+            .and_then(|()| fill(&temporary, before))
+            .and_then(|()| {
+                self.step(Step::Sync, before, || sync_folder(&temporary))?;
+                self.step(Step::Rename, before, || put_folder(&temporary, self.path))?;
+                Ok(self.step(Step::SyncFolder, before, || sync_folder(parent(self.path)))?)
+            });
+        // Holds the old folder after an exchange, the unfinished new one after a failure.
+        fs::remove_dir_all(&temporary).ok();
+        made
     }
 
     /// Makes `file` with `bytes`, synced.

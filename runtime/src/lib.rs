@@ -33,6 +33,8 @@ pub mod personalize;
 pub mod pool;
 #[cfg(feature = "std")]
 pub mod progress;
+#[cfg(feature = "std")]
+pub mod quantize;
 pub mod samples;
 #[cfg(feature = "std")]
 pub mod state;

@@ -24,7 +24,7 @@ impl Progress {
     pub fn new(label: &str, total: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style =
-                ProgressStyle::with_template("{prefix:>12} {bar:30} {pos}/{len} {msg}  {eta} left")
+                ProgressStyle::with_template("{prefix:>12} {bar:30} {pos}/{len} {msg}{eta} left")
                     .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(total as u64).with_style(style).with_prefix(label.to_owned())
         });
@@ -66,13 +66,17 @@ impl Progress {
     }
 
     fn rate(&self) -> String {
-        format!("{:.0} tok/s", self.tokens as f64 / self.start.elapsed().as_secs_f64().max(1e-3))
+        if self.tokens == 0 {
+            return String::new();
+        }
+        let elapsed = self.start.elapsed().as_secs_f64().max(1e-3);
+        format!("{:.0} tok/s, ", self.tokens as f64 / elapsed)
     }
 
     fn line(&self) -> String {
         let elapsed = self.start.elapsed().as_secs_f64();
         let left = elapsed * self.total.saturating_sub(self.done) as f64 / self.done.max(1) as f64;
-        format!("{}: {}/{}, {}, {left:.0} s left", self.label, self.done, self.total, self.rate())
+        format!("{}: {}/{}, {}{left:.0} s left", self.label, self.done, self.total, self.rate())
     }
 }
 

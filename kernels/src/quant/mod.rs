@@ -14,6 +14,7 @@
 //! alignment. 8.5 and 4.5 bits a weight.
 
 mod activations;
+mod check;
 mod pack;
 pub(crate) mod q4;
 pub(crate) mod q8;
@@ -22,6 +23,7 @@ pub(crate) mod sweep;
 
 pub(crate) use activations::factor;
 pub use activations::{ActivationBlock, Activations};
+pub use check::Fault;
 pub use pack::{Error, pack};
 
 use half::f16;
@@ -51,6 +53,11 @@ impl Format {
             Format::Q8 => "q8",
             Format::Q4 => "q4",
         }
+    }
+
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Format::Q8, Format::Q4].into_iter().find(|format| format.name() == name)
     }
 
     /// Bytes of a block's quants in a panel.

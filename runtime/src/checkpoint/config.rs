@@ -14,16 +14,21 @@ use homespun_core::family::{Bias, Family, Window};
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::quantization::Quantization;
 use super::{Error, Object, SpecialTokens};
 
 /// Reads `config.json`.
 ///
 /// # Errors
 /// Names the field that is missing, wrong or not supported.
-pub(super) fn parse(file: &Path, json: &Object) -> Result<(Config, SpecialTokens), Error> {
+pub(super) fn parse(
+    file: &Path,
+    json: &Object,
+) -> Result<(Config, SpecialTokens, Option<Quantization>), Error> {
     let fields = Fields::new(file, json);
     let family = family(&fields)?;
     refuse_unsupported(&fields)?;
+    let quantization = Quantization::parse(file, json)?;
     let spec = family.spec();
     let (dim, heads) = (fields.required("hidden_size")?, fields.required("num_attention_heads")?);
     let max_context = fields.required("max_position_embeddings")?;
@@ -58,7 +63,7 @@ pub(super) fn parse(file: &Path, json: &Object) -> Result<(Config, SpecialTokens
         bos: tokens(&fields, "bos_token_id")?.first().copied(),
         eos: tokens(&fields, "eos_token_id")?,
     };
-    Ok((config, special))
+    Ok((config, special, quantization))
 }
 
 /// Reads `generation_config.json`, whose tokens go before those of `config.json`.
@@ -135,10 +140,6 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Error> {
         && act != "silu"
     {
         return Err(fields.error("hidden_act", format!("is {act:?}; only \"silu\" is supported")));
-    }
-    if fields.get("quantization_config").is_some() {
-        let reason = "is set; only unquantised f32, bf16 and f16 weights are read";
-        return Err(fields.error("quantization_config", reason));
     }
     for field in ["torch_dtype", "dtype"] {
         if let Some(dtype) = fields.text(field)?

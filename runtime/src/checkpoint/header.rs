@@ -3,10 +3,12 @@
 //! ```text
 //! 0        8             8 + n                         end
 //! | n: u64 | n bytes JSON | tensors, without holes      |
-//!            {"name": {"dtype", "shape", "data_offsets": [from, to)}}, from 8 + n on
+//!            {"name": {"dtype", "shape", "data_offsets": [from, to)}, from 8 + n on
+//!             "__metadata__": {"sha256:name": "hex", ...}} where homespun wrote it
 //! ```
 
 use core::ops::Range;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(super) use safetensors::Dtype;
@@ -17,6 +19,9 @@ use super::{Error, file_error};
 
 /// The longest header that is read; a real one has some 100 bytes a tensor.
 const MAX_HEADER: u64 = 16 << 20;
+
+/// Before a tensor's name in the metadata: its SHA-256.
+pub(crate) const HASH: &str = "sha256:";
 
 /// Where a tensor lies and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,22 @@ pub(crate) struct Entry {
 /// # Errors
 /// If it is no safetensors file, cut short, or its header does not fit its tensors.
 pub(crate) fn read_header(file: &Path, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
+    let (header, metadata) = parse(file, bytes)?;
+    Ok(entries(8 + header, &metadata))
+}
+
+/// The hashes that the header of `bytes`, the whole of `file`, gives for tensors.
+///
+/// # Errors
+/// As [`read_header`].
+pub(crate) fn read_hashes(file: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
+    let (_, metadata) = parse(file, bytes)?;
+    let texts = metadata.metadata().iter().flatten();
+    Ok(texts.filter_map(|(k, v)| Some((k.strip_prefix(HASH)?.to_owned(), v.clone()))).collect())
+}
+
+/// The header's length and contents.
+fn parse(file: &Path, bytes: &[u8]) -> Result<(usize, Metadata), Error> {
     if bytes.starts_with(b"GGUF") {
         return Err(Error::Gguf { path: file.to_path_buf() });
     }
@@ -61,9 +82,8 @@ pub(crate) fn read_header(file: &Path, bytes: &[u8]) -> Result<Vec<Entry>, Error
             ),
         ));
     }
-    let (header, metadata) = SafeTensors::read_metadata(bytes)
-        .map_err(|e| file_error(file, format!("has a bad safetensors header: {e}")))?;
-    Ok(entries(8 + header, &metadata))
+    SafeTensors::read_metadata(bytes)
+        .map_err(|e| file_error(file, format!("has a bad safetensors header: {e}")))
 }
 
 fn entries(start: usize, metadata: &Metadata) -> Vec<Entry> {

@@ -7,6 +7,8 @@
 //!        model.safetensors.index.json    tensor name -> shard
 //!        model-0000k-of-0000n.safetensors
 //! ```
+//! `quantization.rs` says what a quantised folder has besides; it is mapped and used in place.
+//!
 //! Files are opened read-only and mapped. A file that another process cuts short while it is mapped
 //! kills this one (SIGBUS): replace checkpoints by renaming, never in place.
 
@@ -16,9 +18,11 @@ mod fingerprint;
 pub(crate) mod header;
 mod index;
 mod map;
-
+mod parts;
+pub(crate) mod quantization;
 mod tensors;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -27,6 +31,8 @@ use homespun_core::config::{Config, ConfigError};
 use homespun_core::model::Model;
 use homespun_core::weights::{self, Layer, LoadError, Weights};
 
+pub use parts::{Part, Weight};
+pub use quantization::Quantization;
 use tensors::Tensors;
 
 /// The largest JSON file that is read.
@@ -132,7 +138,8 @@ impl Checkpoint {
             return Err(Error::Gguf { path });
         }
         let config_file = path.join("config.json");
-        let (mut config, mut special) = config::parse(&config_file, &read_json(&config_file)?)?;
+        let (mut config, mut special, quantization) =
+            config::parse(&config_file, &read_json(&config_file)?)?;
         let generation = path.join("generation_config.json");
         if generation.exists() {
             special = config::generation(&generation, &read_json(&generation)?, special)?;
@@ -143,7 +150,7 @@ impl Checkpoint {
                 Tensors::open(index.file, &index.shards, Some(&index.weight_map))?
             }
         };
-        let tensors = tensors.checked(&mut config)?;
+        let tensors = tensors.checked(&mut config, quantization)?;
         Self { path, config, special, tensors }.loadable()
     }
 
@@ -177,8 +184,9 @@ impl Checkpoint {
     ) -> Result<Self, Error> {
         let config_file = path.join("config.json");
         let json = parse_json(&config_file, config_json)?;
-        let (mut config, special) = config::parse(&config_file, &json)?;
-        let tensors = tensors(path.join("model.safetensors"))?.checked(&mut config)?;
+        let (mut config, special, quantization) = config::parse(&config_file, &json)?;
+        let tensors =
+            tensors(path.join("model.safetensors"))?.checked(&mut config, quantization)?;
         Self { path, config, special, tensors }.loadable()
     }
 
@@ -220,10 +228,34 @@ impl Checkpoint {
     /// # Errors
     /// None that [`Checkpoint::open`] has not seen.
     pub fn layers(&self) -> Result<Vec<Layer<'_>>, Error> {
-        let mut layers = vec![Layer::empty(); self.config.layers];
+        let mut layers = self.empty_layers();
         weights::load_layers(&&self.tensors, &self.config, &mut layers)
             .map_err(|e| self.tensors.error(e))?;
         Ok(layers)
+    }
+
+    fn empty_layers<'s>(&self) -> Vec<Layer<'s>> {
+        vec![Layer::empty(); self.config.layers]
+    }
+
+    /// How the matrices are packed, `None` where they are dense.
+    pub fn quantization(&self) -> Option<Quantization> {
+        self.tensors.quantization()
+    }
+
+    /// The weights' file, or the index of the shards.
+    pub fn weights_file(&self) -> &Path {
+        self.tensors.file()
+    }
+
+    /// Each stored tensor and its bytes, used or not, in the order of their names.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = (&header::Entry, &[u8])> {
+        self.tensors.iter()
+    }
+
+    /// The SHA-256 in hex of each tensor, as the files themselves give it.
+    pub(crate) fn stored_hashes(&self) -> Result<BTreeMap<String, String>, Error> {
+        self.tensors.hashes()
     }
 
     /// All weights, beside the layers that [`Checkpoint::layers`] gave.
@@ -321,7 +353,7 @@ pub(crate) fn read_json(file: &Path) -> Result<Object, Error> {
     parse_json(file, &bytes)
 }
 
-fn parse_json(file: &Path, bytes: &[u8]) -> Result<Object, Error> {
+pub(crate) fn parse_json(file: &Path, bytes: &[u8]) -> Result<Object, Error> {
     if bytes.len() as u64 > MAX_JSON {
         return Err(file_error(file, format!("is longer than {MAX_JSON} bytes")));
     }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use homespun_core::config::Config;
+use homespun_core::family::Names;
 use homespun_core::weights::{self, TensorSource};
 use homespun_kernels::Data;
+use homespun_kernels::quant::{Packed, ROWS};
 
-use super::Error;
-use super::header::{Dtype, Entry, read_header};
+use super::header::{Dtype, Entry, read_hashes, read_header};
 use super::map::Bytes;
+use super::{Error, Quantization};
 
 /// All tensors by name.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Tensors {
     by_name: BTreeMap<String, Place>,
     /// Tensors that lie askew in their file, copied once; u32 for their alignment.
     copies: HashMap<String, Vec<u32>>,
+    /// Whether matrices are packed, and the names that tell a layer's from the head.
+    packing: Option<(Quantization, &'static Names)>,
 }
 
 #[derive(Debug)]
@@ -92,7 +96,7 @@ impl Tensors {
                 by_name.insert(entry.name.clone(), Place { shard, entry });
             }
         }
-        Ok(Self { file, shards, by_name, copies: HashMap::new() })
+        Ok(Self { file, shards, by_name, copies: HashMap::new(), packing: None })
     }
 
     /// Refuses tensors that the model has no place for, unties a head that differs from the
@@ -100,7 +104,11 @@ impl Tensors {
     ///
     /// # Errors
     /// Names the tensor that is unexpected.
-    pub(super) fn checked(mut self, config: &mut Config) -> Result<Self, Error> {
+    pub(super) fn checked(
+        mut self,
+        config: &mut Config,
+        quantization: Option<Quantization>,
+    ) -> Result<Self, Error> {
         for (name, place) in &self.by_name {
             if !weights::expects(config, name) {
                 return Err(Error::Tensor {
@@ -111,6 +119,7 @@ impl Tensors {
             }
         }
         let names = &config.family.spec().names;
+        self.packing = quantization.map(|quantization| (quantization, names));
         if config.tied
             && let (Some(embed), Some(head)) = (self.place(names.embed), self.place(names.head))
             && (embed.entry.dtype != head.entry.dtype || self.raw(embed) != self.raw(head))
@@ -144,6 +153,20 @@ impl Tensors {
             bytemuck::cast_slice_mut(&mut copy)[..bytes.len()].copy_from_slice(bytes);
             self.copies.insert(name.clone(), copy);
         }
+    }
+
+    /// How matrices are packed.
+    pub(super) fn quantization(&self) -> Option<Quantization> {
+        self.packing.map(|(quantization, _)| quantization)
+    }
+
+    /// The hashes that the files give for their tensors.
+    pub(super) fn hashes(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut hashes = BTreeMap::new();
+        for Shard { file, bytes } in &self.shards {
+            hashes.extend(read_hashes(file, bytes)?);
+        }
+        Ok(hashes)
     }
 
     /// The file, or the index of the shards.
@@ -201,5 +224,26 @@ impl<'a> TensorSource<'a> for &'a Tensors {
             }
         };
         data.map(Some).map_err(|e| tensors.tensor_error(name, format!("cannot be viewed: {e}")))
+    }
+
+    fn packed(&self, name: &str, rows: usize, cols: usize) -> Result<Option<Packed<'a>>, Error> {
+        let tensors: &'a Tensors = self;
+        let Some((quantization, names)) = tensors.packing else { return Ok(None) };
+        let Some(place) = tensors.by_name.get(name) else { return Ok(None) };
+        let format = quantization.format_of(names, name);
+        let shape = [rows.div_ceil(ROWS), format.panel_bytes(cols)];
+        let (entry, raw) = (&place.entry, tensors.raw(place));
+        let packed = Packed::new(format, raw, rows, cols);
+        if entry.dtype != Dtype::U8 || entry.shape != shape || packed.is_none() {
+            let reason = format!(
+                "has shape {:?} of {:?}, not {shape:?} of U8 as {} of shape [{rows}, {cols}] in \
+                 config.json has",
+                entry.shape,
+                entry.dtype,
+                format.name(),
+            );
+            return Err(tensors.tensor_error(name, reason));
+        }
+        Ok(packed)
     }
 }

@@ -10,10 +10,12 @@ mod generate;
 mod logits;
 mod options;
 mod personalize;
+mod quantize;
 mod render;
 mod rouge;
 mod score;
 mod train;
+mod verify;
 
 use std::path::Path;
 
@@ -50,6 +52,8 @@ enum Command {
     Buffer(buffer::Args),
     Adapter(adapter::Args),
     Bench(bench::Args),
+    Quantize(quantize::Args),
+    Verify(verify::Args),
 }
 
 impl Cli {
@@ -73,6 +77,8 @@ impl Cli {
             Command::Buffer(args) => buffer::run(args),
             Command::Adapter(args) => adapter::run(args),
             Command::Bench(args) => bench::run(args, machine),
+            Command::Quantize(args) => quantize::run(args, machine),
+            Command::Verify(args) => verify::run(args, machine),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::Display;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use homespun_core::cache::KvType;
@@ -72,7 +72,7 @@ pub(crate) struct ModelArgs {
 impl ModelArgs {
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Base, crate::engine::Error> {
-        if self.model.as_os_str() == "builtin" {
+        if is_builtin(&self.model) {
             return Base::builtin(self.template.as_deref());
         }
         Base::open(&self.model, self.template.as_deref())
@@ -80,10 +80,7 @@ impl ModelArgs {
 
     /// Opens its configuration and its weights alone.
     pub(crate) fn checkpoint(&self) -> Result<Checkpoint, checkpoint::Error> {
-        if self.model.as_os_str() == "builtin" {
-            return builtin::checkpoint();
-        }
-        Checkpoint::open(&self.model)
+        open_weights(&self.model)
     }
 }
 
@@ -116,6 +113,16 @@ impl PrecisionArgs {
         };
         Ok(Precision { kv, int8 })
     }
+}
+
+/// Whether `--model` or a like option means the built-in model.
+pub(crate) fn is_builtin(model: &Path) -> bool {
+    model.as_os_str() == "builtin"
+}
+
+/// Opens the configuration and the weights of a folder, or of the built-in model.
+pub(crate) fn open_weights(model: &Path) -> Result<Checkpoint, checkpoint::Error> {
+    if is_builtin(model) { builtin::checkpoint() } else { Checkpoint::open(model) }
 }
 
 /// How tokens are drawn.

@@ -34,7 +34,8 @@ fn with(changes: Value) -> Object {
 }
 
 fn read(changes: Value) -> Result<(Config, SpecialTokens), Error> {
-    parse(Path::new("model/config.json"), &with(changes))
+    let (config, special, _) = parse(Path::new("model/config.json"), &with(changes))?;
+    Ok((config, special))
 }
 
 fn good(changes: Value) -> Config {
