@@ -5,6 +5,8 @@ mod checkpoint;
 mod cli;
 mod fuzz_checkpoint;
 mod parity;
+mod quantised;
+mod quantised_quality;
 mod render;
 mod rouge;
 mod small_model;

@@ -5,9 +5,12 @@ use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
 use homespun_core::lora::{LoraConfig, Targets};
+use homespun_kernels::Serial;
 use homespun_runtime::adapter::Adapter;
 use homespun_runtime::checkpoint::Checkpoint;
+use homespun_runtime::quantize;
 
+use crate::quantised::{Q4, copy};
 use crate::small_model::{SmallModel, put, safetensors_file};
 
 /// xorshift64*, enough to pick places.
@@ -109,6 +112,40 @@ fn flipped_bytes_of_a_configuration_never_panic() {
         let opened = catch_unwind(|| Checkpoint::open(model.path()).map(drop));
         assert!(opened.is_ok(), "round {round} panics: {}", String::from_utf8_lossy(&bytes));
     }
+}
+
+#[test]
+fn flipped_bytes_of_a_quantised_folder_never_panic() {
+    let (_place, packed) = copy(&SmallModel::new().write(), Q4);
+    let read = |name| std::fs::read(packed.path().join(name)).expect("file");
+    let (config, weights) = (read("config.json"), read("model.safetensors"));
+    let header = 8 + u64::from_le_bytes(weights[..8].try_into().expect("8 bytes")) as usize;
+    let from = config.windows(12).position(|w| w == b"quantization").expect("quantization_config");
+    let folder = tempfile::tempdir().expect("folder");
+    let mut dice = Dice(17);
+    let mut refused = 0;
+    for round in 0..2000 {
+        let (config, weights) = match round % 3 {
+            0 => (config.clone(), damaged(&weights, header, &mut dice)),
+            1 => (config.clone(), damaged(&weights, weights.len(), &mut dice)),
+            _ => {
+                let tail = damaged(&config[from..], config.len() - from, &mut dice);
+                ([&config[..from], &tail].concat(), weights.clone())
+            }
+        };
+        put(folder.path(), "config.json", &config);
+        put(folder.path(), "model.safetensors", &weights);
+        let scan = || {
+            let checkpoint = Checkpoint::open(folder.path()).map_err(drop)?;
+            let verdict = quantize::verify(&checkpoint, &Serial).map_err(drop)?;
+            if verdict.damage.is_empty() { Ok(()) } else { Err(()) }
+        };
+        let Ok(found) = catch_unwind(scan) else {
+            panic!("round {round} panics: {}", String::from_utf8_lossy(&config));
+        };
+        refused += usize::from(found.is_err());
+    }
+    assert!(refused > 1000, "only {refused} of 2000 refused");
 }
 
 #[test]

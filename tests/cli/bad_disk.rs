@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use super::{Place, binary, contents, homespun, names, number, run};
 
 /// `homespun ARGS` where no file may grow beyond `kib` KiB.
-fn limited(kib: u32, args: &[&str]) -> super::Run {
+pub fn limited(kib: u32, args: &[&str]) -> super::Run {
     // The unit of `ulimit -f` is 512 bytes in a plain shell.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", 2 * kib);
     run(Command::new("sh").args(["-c", &script, "sh"]).arg(binary::path()).args(args))

@@ -15,6 +15,7 @@ mod binary;
 mod demo;
 mod help;
 mod personalize;
+mod quantise;
 mod queue;
 mod tools;
 mod train;

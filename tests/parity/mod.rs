@@ -3,8 +3,8 @@
 mod adamw;
 mod command;
 mod config;
-mod golden;
-mod gradients;
+pub mod golden;
+pub mod gradients;
 mod logits;
 mod pools;
 mod stories;

@@ -241,10 +241,15 @@ impl State {
             ("base.template", &ours.template, &base.template),
         ] {
             if ours != theirs {
+                let hint = if field == "base.weights" {
+                    " (a quantised copy is another model)"
+                } else {
+                    ""
+                };
                 return Err(Error::Invalid {
                     path: self.root.join("state.json"),
                     field: field.into(),
-                    reason: format!("the state belongs to {ours}, the model is {theirs}"),
+                    reason: format!("the state belongs to {ours}, the model is {theirs}{hint}"),
                 });
             }
         }
