@@ -23,12 +23,12 @@ use homespun_core::config::Config;
 use homespun_core::lora::{LoraConfig, Targets};
 use homespun_core::rng::Rng;
 use homespun_core::schedule::Schedule;
-use homespun_kernels::{DType, Kernels, Pool};
+use homespun_kernels::{DType, Kernels, Pool, Storage};
 
 use crate::adapter::Adapter;
 use crate::builtin;
 use crate::checkpoint::Checkpoint;
-use crate::engine::{self, Base, Engine, Sampling, Session};
+use crate::engine::{self, Base, Engine, Precision, Sampling, Session};
 use crate::memory::Watch;
 use crate::tune::{Example, Length, Options, Trainer};
 pub use limits::Limits;
@@ -96,6 +96,8 @@ pub struct Settings {
     pub train: Option<Train>,
     /// Repetitions of each.
     pub repeat: usize,
+    /// How exactly a session computes; training never does less than f32.
+    pub precision: Precision,
 }
 
 /// A training step: LoRA of rank 8 on all seven projections, every token a target.
@@ -180,12 +182,11 @@ pub fn run(
     let load = start.elapsed().as_secs_f64();
     let (base, tokenizer) = subject.base(checkpoint)?;
     let layers = base.layers()?;
-    let engine = Engine::new(&base, &layers, kernels, pool)?;
+    let engine = Engine::new(&base, &layers, kernels, pool)?.with_precision(settings.precision);
     settings.check(engine.context())?;
     let tokens = tokens(engine.base().config(), settings.prefill);
 
     let start = Instant::now();
-    // Whatever else a session can be asked for (its cache's type, its activations') goes in here.
     let mut session = engine.session(None);
     session.start(&tokens)?;
     let prompt = start.elapsed().as_secs_f64();
@@ -202,7 +203,10 @@ pub fn run(
     let peak = watch.peak();
 
     let limits = Limits::measure(pool, kernels.isa(), base.checkpoint().tensor_bytes());
-    let embed = engine.model().weights.embed;
+    let weights = &engine.model().weights;
+    let embed = weights.embed;
+    let linear = weights.layers.first().map_or(embed, |layer| layer.gate_proj.weight);
+    let packed = matches!(linear.storage(), Storage::Packed(_));
     let unread = match base.config().tied {
         true => 0,
         false => embed.dtype().matrix_bytes(embed.rows(), embed.cols()).unwrap_or(0) as u64,
@@ -212,6 +216,8 @@ pub fn run(
         isa: kernels.isa().name(),
         threads: pool.threads(),
         settings,
+        dtype: linear.dtype().name(),
+        int8: packed && settings.precision.int8,
         weight_bytes: base.checkpoint().weight_bytes(),
         decode_bytes: base.checkpoint().weight_bytes() - unread,
         prefill_operations: prefill_flop,

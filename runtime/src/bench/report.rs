@@ -36,6 +36,10 @@ pub struct Report {
     pub threads: usize,
     /// How much was asked for.
     pub settings: Settings,
+    /// How the linear layers' weights are stored.
+    pub dtype: &'static str,
+    /// Whether linear layers multiplied 8-bit integers.
+    pub int8: bool,
     /// Bytes of all tensors.
     pub weight_bytes: u64,
     /// Bytes of weights that one decoded token reads: all but the rows of an untied embedding.
@@ -73,10 +77,10 @@ impl Report {
         self.prefill_operations * self.prefill.best / self.prefill.tokens as f64
     }
 
-    /// What [`operations`](Self::operations) are held against, and its name: products are made in
-    /// f32.
+    /// What [`operations`](Self::operations) are held against, and its name: the limit of the kind
+    /// of numbers that linear layers multiplied.
     pub fn compute_limit(&self) -> (f64, &'static str) {
-        self.limits.float
+        self.limits.int8.filter(|_| self.int8).unwrap_or(self.limits.float)
     }
 
     /// As JSON; what was not measured is null.
@@ -84,6 +88,9 @@ impl Report {
         let train = |get: fn(&Rate) -> f64| self.train.as_ref().map(get);
         json!({
             "model": self.model,
+            "dtype": self.dtype,
+            "kv": self.settings.precision.kv.name(),
+            "activations": if self.int8 { "i8" } else { "f32" },
             "isa": self.isa,
             "threads": self.threads,
             "repeat": self.settings.repeat,
@@ -121,9 +128,12 @@ impl Report {
     /// As lines of a table, for a terminal or as Markdown.
     pub fn table(&self, markdown: bool) -> String {
         let title = format!(
-            "{}: {} of weights, {} threads, {}",
+            "{}: {} of {} weights, activations {}, cache {}; {} threads, {}",
             self.model,
             bytes(self.weight_bytes),
+            self.dtype,
+            if self.int8 { "i8" } else { "f32" },
+            self.settings.precision.kv.name(),
             self.threads,
             self.isa
         );
@@ -196,8 +206,9 @@ impl Report {
             ("resident, peak", self.peak.rss_bytes),
         ];
         rows.extend(memory.map(|(what, size)| row(what.into(), bytes(size))));
-        if let Some((rate, name)) = self.limits.int8 {
-            rows.push(row(format!("int8 limit ({name})"), format!("{:.0} GOP/s", rate / 1e9)));
+        let limits = [Some(self.limits.float), self.limits.int8];
+        for (rate, name) in limits.into_iter().flatten() {
+            rows.push(row(format!("limit, {name}"), format!("{:.0} GOP/s", rate / 1e9)));
         }
         rows
     }

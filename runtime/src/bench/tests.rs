@@ -80,7 +80,8 @@ fn a_token_that_generate_would_not_choose_is_named() {
 
 #[test]
 fn sizes_beyond_the_context_are_named_by_their_option() {
-    let good = Settings { prefill: 8, decode: 8, train: None, repeat: 1 };
+    let good =
+        Settings { prefill: 8, decode: 8, train: None, repeat: 1, precision: Precision::FAST };
     assert!(good.check(8).is_ok());
     let train = |length, batch| Some(Train { length, batch });
     for (settings, option) in [

@@ -6,9 +6,10 @@ use clap::ArgGroup;
 use homespun_kernels::DType;
 
 use super::Outcome;
-use super::options::{Machine, print_json, say};
+use super::options::{Machine, PrecisionArgs, print_json, say};
 use crate::bench::shape::{self, Shape};
 use crate::bench::{self, Settings, Subject, Train, synthetic};
+use crate::engine::Precision;
 
 /// Measure prefill, decode, training, load time and memory, beside this machine's own limits
 #[derive(clap::Args)]
@@ -55,6 +56,8 @@ pub(crate) struct Args {
     /// Print the table as Markdown
     #[arg(long)]
     markdown: bool,
+    #[command(flatten)]
+    precision: PrecisionArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
@@ -64,6 +67,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         decode: args.decode,
         train: args.train.then_some(Train { length, batch }),
         repeat: args.repeat,
+        precision: args.precision.get(Precision::FAST)?,
     };
     let (kernels, pool) = (machine.kernels()?, machine.pool()?);
     let subject = match (&args.model, &args.synthetic) {
