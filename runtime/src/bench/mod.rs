@@ -135,8 +135,9 @@ impl Subject {
         Ok(match self {
             Subject::Folder(dir) => Checkpoint::open(dir)?,
             Subject::BuiltIn => builtin::checkpoint()?,
-            Subject::Synthetic { shape, weights, .. } => {
-                let config = shape.config_json().to_string();
+            Subject::Synthetic { shape, dtype, weights } => {
+                let quantization = synthetic::quantization(*dtype);
+                let config = shape.config_json(quantization).to_string();
                 Checkpoint::from_file(&PathBuf::from(shape.name), config.as_bytes(), weights)?
             }
         })
@@ -146,7 +147,7 @@ impl Subject {
         match self {
             Subject::Folder(dir) => dir.display().to_string(),
             Subject::BuiltIn => "builtin".into(),
-            Subject::Synthetic { shape, dtype, .. } => format!("{} {}", shape.name, dtype.name()),
+            Subject::Synthetic { shape, .. } => shape.name.into(),
         }
     }
 

@@ -10,8 +10,10 @@
 //! ```
 //! All tie the head to the embedding. The context is 2048 for each, whatever the model was trained on.
 
-use homespun_core::family::{Bias, Family};
+use homespun_core::family::{Bias, Family, Names};
 use serde_json::{Value, json};
+
+use crate::checkpoint::Quantization;
 
 /// Tokens of the context of each.
 pub const CONTEXT: usize = 2048;
@@ -109,10 +111,11 @@ pub(super) enum Kind {
 }
 
 impl Shape {
-    /// The contents of its `config.json`.
-    pub fn config_json(&self) -> Value {
+    /// The contents of its `config.json`, with matrices packed in this way.
+    pub(crate) fn config_json(&self, quantization: Option<Quantization>) -> Value {
         let spec = self.family.spec();
         json!({
+            "quantization_config": quantization.map(Quantization::to_json),
             "architectures": [spec.architecture],
             "model_type": spec.model_type,
             "hidden_size": self.dim,
@@ -127,6 +130,11 @@ impl Shape {
             "rope_theta": self.rope_theta,
             "tie_word_embeddings": true,
         })
+    }
+
+    /// Names of its tensors.
+    pub(super) const fn names(&self) -> &'static Names {
+        &self.family.spec().names
     }
 
     /// Its tensors, matrices first: their sizes keep those after them aligned.

@@ -15,20 +15,22 @@ use std::sync::{Mutex, PoisonError};
 
 use half::{bf16, f16};
 use homespun_core::rng::{Rng, hash};
-use homespun_kernels::{DType, Pool};
+use homespun_kernels::quant::{Format, ROWS, pack};
+use homespun_kernels::{DType, Data, Pool};
 use serde_json::{Map, Value, json};
 
 use super::shape::{Kind, Shape};
+use crate::checkpoint::Quantization;
 
-/// Bytes of each random number's standard deviation.
+/// Standard deviation of the weights.
 const DEVIATION: f32 = 0.02;
-/// Elements that are made at once; a multiple of 64.
+/// Elements that are made at once, more or less: rows of a packed matrix go whole.
 const PIECE: usize = 1 << 20;
 /// Where the data of a file and its tensors begin.
 const ALIGN: usize = 64;
 
-/// Element types that weights can be made in.
-pub const DTYPES: [DType; 3] = [DType::F32, DType::Bf16, DType::F16];
+/// How weights can be stored.
+pub const DTYPES: [DType; 5] = [DType::F32, DType::Bf16, DType::F16, DType::Q8, DType::Q4];
 
 /// The file systems that are memory: weights there would not be a file's.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
@@ -46,8 +48,26 @@ pub struct Error {
 /// One tensor's place in the file.
 struct Place {
     kind: Kind,
-    dtype: DType,
+    stored: Stored,
     at: u64,
+}
+
+/// How a tensor is stored.
+#[derive(Clone, Copy)]
+enum Stored {
+    F32,
+    Bf16,
+    F16,
+    Packed(Format),
+}
+
+/// How matrices are packed in a model of `dtype`: in `q4` the embedding, which is the head, is `q8`.
+pub(super) const fn quantization(dtype: DType) -> Option<Quantization> {
+    match dtype {
+        DType::F32 | DType::Bf16 | DType::F16 | DType::I8 => None,
+        DType::Q8 => Some(Quantization { format: Format::Q8, head: Format::Q8 }),
+        DType::Q4 => Some(Quantization { format: Format::Q4, head: Format::Q8 }),
+    }
 }
 
 /// The folder that caches belong in: `XDG_CACHE_HOME/homespun` or `HOME/.cache/homespun`, made if it
@@ -87,17 +107,18 @@ pub fn write(shape: &Shape, dtype: DType, dir: &Path, pool: &dyn Pool) -> Result
         .iter()
         .enumerate()
         .flat_map(|(i, place)| {
-            let elements = place.elements();
-            (0..elements.div_ceil(PIECE))
-                .map(move |piece| (i, piece * PIECE, PIECE.min(elements - piece * PIECE)))
+            let (units, step) = (place.units(), place.step());
+            (0..units.div_ceil(step))
+                .map(move |piece| (i, piece * step, step.min(units - piece * step)))
         })
         .collect();
     let problem = Mutex::new(None);
     pool.run(pieces.len(), &|piece| {
         let (i, from, count) = pieces[piece];
-        let bytes = places[i].piece(i, from, count);
-        let at = places[i].at + (from * places[i].dtype_bytes()) as u64;
-        if let Err(error) = file.write_all_at(&bytes, at) {
+        let at = places[i].at + (from * places[i].unit_bytes()) as u64;
+        let written =
+            places[i].piece(i, from, count).and_then(|bytes| file.write_all_at(&bytes, at));
+        if let Err(error) = written {
             problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
     });
@@ -114,21 +135,23 @@ fn layout(shape: &Shape, dtype: DType) -> (Vec<u8>, Vec<Place>) {
     let mut entries = Map::new();
     let (mut places, mut end) = (Vec::new(), 0);
     for (name, kind) in shape.tensors() {
-        let place = Place { kind, dtype, at: end };
-        let next = end + (place.elements() * place.dtype_bytes()) as u64;
-        let sizes = match kind {
-            Kind::Matrix(rows, cols) => vec![rows, cols],
-            Kind::Bias(len) | Kind::Norm(len) => vec![len],
+        let stored = match (kind, quantization(dtype)) {
+            (Kind::Matrix(..), Some(packing)) => {
+                Stored::Packed(packing.format_of(shape.names(), &name))
+            }
+            (Kind::Bias(_) | Kind::Norm(_), Some(_)) => Stored::Bf16,
+            (_, None) => match dtype {
+                DType::F16 => Stored::F16,
+                DType::Bf16 => Stored::Bf16,
+                DType::F32 | DType::I8 | DType::Q8 | DType::Q4 => Stored::F32,
+            },
         };
-        let stored = match dtype {
-            DType::Bf16 => "BF16",
-            DType::F16 => "F16",
-            DType::F32 | DType::I8 | DType::Q8 | DType::Q4 => "F32",
-        };
-        let entry = json!({"dtype": stored, "shape": sizes, "data_offsets": [end, next]});
+        let place = Place { kind, stored, at: end };
+        end += (place.units() * place.unit_bytes()) as u64;
+        let (dtype, sizes) = place.stored_as();
+        let entry = json!({"dtype": dtype, "shape": sizes, "data_offsets": [place.at, end]});
         entries.insert(name, entry);
         places.push(place);
-        end = next;
     }
     let mut json = Value::Object(entries).to_string();
     let padded = (8 + json.len()).next_multiple_of(ALIGN) - 8;
@@ -142,33 +165,68 @@ fn layout(shape: &Shape, dtype: DType) -> (Vec<u8>, Vec<Place>) {
 }
 
 impl Place {
-    const fn elements(&self) -> usize {
-        match self.kind {
-            Kind::Matrix(rows, cols) => rows * cols,
-            Kind::Bias(len) | Kind::Norm(len) => len,
+    /// What a piece is made of: the panels of a packed matrix, the elements of anything else.
+    const fn units(&self) -> usize {
+        match (self.kind, self.stored) {
+            (Kind::Matrix(rows, _), Stored::Packed(_)) => rows.div_ceil(ROWS),
+            (Kind::Matrix(rows, cols), Stored::F32 | Stored::Bf16 | Stored::F16) => rows * cols,
+            (Kind::Bias(len) | Kind::Norm(len), _) => len,
         }
     }
 
-    const fn dtype_bytes(&self) -> usize {
-        match self.dtype {
-            DType::Bf16 | DType::F16 => 2,
-            DType::F32 | DType::I8 | DType::Q8 | DType::Q4 => 4,
+    const fn unit_bytes(&self) -> usize {
+        match (self.kind, self.stored) {
+            (Kind::Matrix(_, cols), Stored::Packed(format)) => format.panel_bytes(cols),
+            (_, Stored::F32) => 4,
+            (_, Stored::Bf16 | Stored::F16 | Stored::Packed(_)) => 2,
         }
     }
 
-    /// Elements `from .. from + count` of tensor `i`, as they are stored.
-    fn piece(&self, i: usize, from: usize, count: usize) -> Vec<u8> {
-        let mut numbers = vec![1.0; count];
+    /// Units of a piece.
+    fn step(&self) -> usize {
+        match (self.kind, self.stored) {
+            (Kind::Matrix(_, cols), Stored::Packed(_)) => (PIECE / (ROWS * cols)).max(1),
+            _ => PIECE,
+        }
+    }
+
+    /// The element type and the shape in the file's header.
+    fn stored_as(&self) -> (&'static str, Vec<usize>) {
+        let sizes = match self.kind {
+            Kind::Matrix(rows, cols) => vec![rows, cols],
+            Kind::Bias(len) | Kind::Norm(len) => vec![len],
+        };
+        match self.stored {
+            Stored::F32 => ("F32", sizes),
+            Stored::Bf16 => ("BF16", sizes),
+            Stored::F16 => ("F16", sizes),
+            Stored::Packed(_) => ("U8", vec![self.units(), self.unit_bytes()]),
+        }
+    }
+
+    /// Units `from .. from + count` of tensor `i`, as they are stored.
+    fn piece(&self, i: usize, from: usize, count: usize) -> io::Result<Vec<u8>> {
+        let (rows, cols) = match (self.kind, self.stored) {
+            (Kind::Matrix(rows, cols), Stored::Packed(_)) => {
+                (rows.min((from + count) * ROWS) - from * ROWS, cols)
+            }
+            _ => (1, count),
+        };
+        let mut numbers = vec![1.0; rows * cols];
         if !matches!(self.kind, Kind::Norm(_)) {
             random(&mut Rng::new(hash(&[i as u64, from as u64])), &mut numbers);
         }
-        match self.dtype {
-            DType::Bf16 => numbers.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
-            DType::F16 => numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
-            DType::F32 | DType::I8 | DType::Q8 | DType::Q4 => {
-                numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
+        Ok(match self.stored {
+            Stored::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Stored::Bf16 => numbers.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
+            Stored::F16 => numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+            Stored::Packed(format) => {
+                let mut bytes = vec![0; count * self.unit_bytes()];
+                let packed = pack(format, Data::F32(&numbers), rows, cols, &mut bytes);
+                packed.map_err(io::Error::other)?;
+                bytes
             }
-        }
+        })
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// llama-3.2-1b
     #[arg(long, value_name = "SHAPE")]
     synthetic: Option<String>,
-    /// How random weights are stored: f32, bf16 or f16
+    /// How random weights are stored: f32, bf16, f16, q8 or q4 (with a q8 embedding and head)
     #[arg(long, value_name = "NAME", default_value = "bf16", conflicts_with = "model")]
     dtype: String,
     /// Where random weights are written, to a file without a name; not in memory [default: the user's
