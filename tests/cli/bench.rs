@@ -44,7 +44,7 @@ fn the_built_in_model_gives_every_figure_also_of_training() {
 #[test]
 fn random_weights_are_measured_like_a_model_and_leave_nothing_behind() {
     let before = super::names(Path::new(cache()));
-    for (dtype, bytes) in [("f16", 2.0), ("f32", 4.0)] {
+    for (dtype, bytes, activations) in [("f16", 2.0, "f32"), ("q8", 1.0675, "i8")] {
         let sizes = ["--prefill", "4", "--decode", "3", "--repeat", "1", "--threads", "2"];
         let args = ["bench", "--synthetic", "stories-15m", "--dtype", dtype, "--cache", cache()];
         let row = homespun(&[&args[..], &sizes, &["--json"]].concat()).fine().json();
@@ -52,7 +52,10 @@ fn random_weights_are_measured_like_a_model_and_leave_nothing_behind() {
             let value = number(&row, key);
             assert!(value > 0.0 && value.is_finite(), "{key}: {row}");
         }
-        assert_eq!(number(&row, "weight_bytes"), bytes * 15_191_712.0);
+        let weights = number(&row, "weight_bytes") / 15_191_712.0;
+        assert!((weights - bytes).abs() < 0.01, "{weights} bytes a parameter: {row}");
+        assert_eq!((row["dtype"].as_str(), row["kv"].as_str()), (Some(dtype), Some("f16")));
+        assert_eq!(row["activations"], activations);
         assert_eq!(number(&row, "threads"), 2.0);
         assert!(row["train_tokens_per_second"].is_null(), "training was not asked for: {row}");
         assert!(number(&row, "peak_rss_bytes") >= number(&row, "weight_bytes"), "{row}");
@@ -93,6 +96,8 @@ fn what_cannot_be_measured_is_refused_by_the_name_of_its_option() {
         (&builtin, &["--threads", "0"], "--threads"),
         (&builtin, &["--cache", &file], "--cache"),
         (&builtin, &["--markdown"], "--markdown"),
+        (&builtin, &["--kv", "f64"], "--kv"),
+        (&builtin, &["--activations", "i4"], "--activations"),
         (&random, &["--model", "builtin"], "--model"),
         (&random, &["--prefill", "100000"], "--prefill"),
         (&random, &["--dtype", "nonsense"], "--dtype"),

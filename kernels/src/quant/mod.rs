@@ -18,6 +18,7 @@ mod check;
 mod pack;
 pub(crate) mod q4;
 pub(crate) mod q8;
+mod random;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod sweep;
 
@@ -25,6 +26,7 @@ pub(crate) use activations::factor;
 pub use activations::{ActivationBlock, Activations};
 pub use check::Fault;
 pub use pack::{Error, pack};
+pub use random::random;
 
 use half::f16;
 

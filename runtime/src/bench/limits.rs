@@ -36,6 +36,16 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The higher of each limit: what slowed one of two measurements down need not have slowed both.
+    pub(super) fn or(self, other: Self) -> Self {
+        let higher = |a: (f64, &'static str), b: (f64, &'static str)| if a.0 < b.0 { b } else { a };
+        Self {
+            read: self.read.max(other.read),
+            float: higher(self.float, other.float),
+            int8: self.int8.zip(other.int8).map(|(a, b)| higher(a, b)),
+        }
+    }
+
     /// Measures with every thread of `pool`, over the bytes of `tensors`.
     pub fn measure<'b>(pool: &dyn Pool, isa: Isa, tensors: impl Iterator<Item = &'b [u8]>) -> Self {
         let fastest = |loops: &mut dyn Iterator<Item = Loop>| {

@@ -196,6 +196,9 @@ pub fn run(
     let before = flop(&base);
     let prefill = repeat(settings, || session.start(&tokens).map(|_| ()))?;
     let prefill_flop = (flop(&base) - before) / settings.repeat as f64;
+    // Between the two that they are held against, and once more at the end.
+    let measure = || Limits::measure(pool, kernels.isa(), base.checkpoint().tensor_bytes());
+    let limits = measure();
     let decode = decode(&mut session, tokens[0], settings)?;
     drop(session);
     let inference = watch.peak();
@@ -203,7 +206,7 @@ pub fn run(
         settings.train.map(|train| training(&engine, train, settings.repeat)).transpose()?;
     let peak = watch.peak();
 
-    let limits = Limits::measure(pool, kernels.isa(), base.checkpoint().tensor_bytes());
+    let limits = limits.or(measure());
     let weights = &engine.model().weights;
     let embed = weights.embed;
     let linear = weights.layers.first().map_or(embed, |layer| layer.gate_proj.weight);

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/(unlinked)   | n | header, padded to 64 | matrices | vectors |      safetensors
 //! weight = 0.02 z, z the sum of four random bytes, centred, with variance 1; norms are 1
+//! packed matrices: random quants under one scale, whose panels and blocks are whole in every shape
 //! ```
 //! The system takes the file away when the program ends, however it ends. Each piece has its own
 //! stream of random numbers, so the weights do not depend on the number of threads.
@@ -15,8 +16,8 @@ use std::sync::{Mutex, PoisonError};
 
 use half::{bf16, f16};
 use homespun_core::rng::{Rng, hash};
-use homespun_kernels::quant::{Format, ROWS, pack};
-use homespun_kernels::{DType, Data, Pool};
+use homespun_kernels::quant::{self, Format, ROWS};
+use homespun_kernels::{DType, Pool};
 use serde_json::{Map, Value, json};
 
 use super::shape::{Kind, Shape};
@@ -116,9 +117,7 @@ pub fn write(shape: &Shape, dtype: DType, dir: &Path, pool: &dyn Pool) -> Result
     pool.run(pieces.len(), &|piece| {
         let (i, from, count) = pieces[piece];
         let at = places[i].at + (from * places[i].unit_bytes()) as u64;
-        let written =
-            places[i].piece(i, from, count).and_then(|bytes| file.write_all_at(&bytes, at));
-        if let Err(error) = written {
+        if let Err(error) = file.write_all_at(&places[i].piece(i, from, count), at) {
             problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
     });
@@ -205,33 +204,30 @@ impl Place {
     }
 
     /// Units `from .. from + count` of tensor `i`, as they are stored.
-    fn piece(&self, i: usize, from: usize, count: usize) -> io::Result<Vec<u8>> {
-        let (rows, cols) = match (self.kind, self.stored) {
-            (Kind::Matrix(rows, cols), Stored::Packed(_)) => {
-                (rows.min((from + count) * ROWS) - from * ROWS, cols)
-            }
-            _ => (1, count),
-        };
-        let mut numbers = vec![1.0; rows * cols];
-        if !matches!(self.kind, Kind::Norm(_)) {
-            random(&mut Rng::new(hash(&[i as u64, from as u64])), &mut numbers);
+    fn piece(&self, i: usize, from: usize, count: usize) -> Vec<u8> {
+        let rng = &mut Rng::new(hash(&[i as u64, from as u64]));
+        if let (Kind::Matrix(_, cols), Stored::Packed(format)) = (self.kind, self.stored) {
+            let mut bytes = vec![0; count * self.unit_bytes()];
+            let draw = &mut || rng.next_u64();
+            quant::random(format, count * ROWS, cols, DEVIATION, draw, &mut bytes);
+            return bytes;
         }
-        Ok(match self.stored {
+        let mut numbers = vec![1.0; count];
+        if !matches!(self.kind, Kind::Norm(_)) {
+            normal(rng, &mut numbers);
+        }
+        match self.stored {
             Stored::F32 => numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Stored::Bf16 => numbers.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
             Stored::F16 => numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
-            Stored::Packed(format) => {
-                let mut bytes = vec![0; count * self.unit_bytes()];
-                let packed = pack(format, Data::F32(&numbers), rows, cols, &mut bytes);
-                packed.map_err(io::Error::other)?;
-                bytes
+            Stored::Bf16 | Stored::Packed(_) => {
+                numbers.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect()
             }
-        })
+        }
     }
 }
 
 /// Fills `out` with nearly normal numbers, two from each draw.
-fn random(rng: &mut Rng, out: &mut [f32]) {
+fn normal(rng: &mut Rng, out: &mut [f32]) {
     // A byte has variance (256^2 - 1) / 12, and four of them four times that.
     let scale = DEVIATION / (65_535.0f32 / 3.0).sqrt();
     for pair in out.chunks_mut(2) {

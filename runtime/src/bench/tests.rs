@@ -33,7 +33,16 @@ fn random_weights_open_as_a_model_whatever_the_number_of_threads_and_leave_no_fi
         };
         let one = open(&Serial);
         assert_eq!(one.base_hash(), open(&pool).base_hash(), "{dtype:?}");
-        assert_eq!(one.weight_bytes(), 15_191_712 * dtype.matrix_bytes(1, 1).unwrap() as u64);
+        let bytes = one.weight_bytes() as f64 / 15_191_712.0;
+        let expected = match dtype {
+            DType::F32 => 4.0..=4.0,
+            DType::Bf16 | DType::F16 => 2.0..=2.0,
+            DType::Q8 => 1.06..=1.08,
+            // 61% of the parameters are the head's, in q8.
+            DType::Q4 => 0.86..=0.89,
+            DType::I8 => panic!("no model is stored so"),
+        };
+        assert!(expected.contains(&bytes), "{dtype:?}: {bytes} bytes a parameter");
         let layers = one.layers().unwrap();
         let embed = one.weights(&layers).unwrap().embed;
         let mut row = vec![0.0; 288];
