@@ -78,7 +78,7 @@ impl Rows<'_> {
             }),
             Rows::F16(rows) => chunks_mut(pool, rows, head, &|h, rows| {
                 let new = rows.chunks_exact_mut(width).skip(past);
-                new.zip(of(h)).for_each(|(y, x)| narrow(x, y));
+                new.zip(of(h)).for_each(|(y, x)| compute.kernels.narrow(x, y));
             }),
             Rows::I8(rows, scales) => {
                 pairs_mut(pool, (rows, head), (scales, capacity), &|h, rows, scales| {
@@ -106,12 +106,6 @@ pub(crate) struct View<'a> {
     pub data: Data<'a>,
     /// What the rows are to be multiplied by, `(kv_heads, C)`.
     pub scales: Option<&'a [f32]>,
-}
-
-fn narrow(x: &[f32], y: &mut [f16]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = f16::from_f32(x);
-    }
 }
 
 /// Makes `y` integers and returns what one is worth: not a finite number if `x` has one that is none.
