@@ -4,6 +4,7 @@
 use core::arch::x86_64::*;
 
 use super::convert::{Load, store};
+use super::few;
 use super::matvec;
 use super::unpack::{unpack_cols, unpack_rows};
 use crate::matrix::{Data, Matrix, Storage};
@@ -12,6 +13,8 @@ use crate::tile::Tile;
 
 const MICRO: Micro = Micro { rows: 6, tile, pack };
 
+/// So many tokens do not pay for unpacking q8 and q4.
+const FEW_PACKED: usize = 4;
 /// Fewer tokens than this do not pay for packing the weights.
 const FEW_TOKENS: usize = 48;
 
@@ -23,6 +26,11 @@ pub fn forward(x: &[f32], w: Matrix, accumulate: bool, y: &mut Tile) {
         && w.cols() >= 16
     {
         return matvec::forward(x, data, w.cols(), accumulate, y);
+    }
+    if let Storage::Packed(w) = w.storage()
+        && y.rows().len() <= FEW_PACKED
+    {
+        return few::forward_packed(x, w, accumulate, y);
     }
     // SAFETY: this function runs only with the features of `MICRO`.
     unsafe { MICRO.forward(x, w, accumulate, y) }

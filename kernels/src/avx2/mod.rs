@@ -1,6 +1,7 @@
 //! AVX2 with FMA and F16C: eight f32 in a register.
 
 mod convert;
+mod few;
 mod matmul;
 mod matvec;
 mod packed;

@@ -94,7 +94,7 @@ fn four_lines(format: Format, lines: &[[u8; LINE]], col: usize, half: usize) -> 
 /// A register of q4 as two of q8.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn halves(x: __m256i) -> [__m256i; 2] {
+pub fn halves(x: __m256i) -> [__m256i; 2] {
     let (low, offset) = (_mm256_set1_epi8(15), _mm256_set1_epi8(8));
     [x, _mm256_srli_epi16::<4>(x)].map(|x| _mm256_sub_epi8(_mm256_and_si256(x, low), offset))
 }
@@ -125,7 +125,7 @@ fn transpose([a, b, c, d]: [__m256i; 4], to: &mut [[i8; 16]; HALF]) {
 /// Rows `8 half ..` of a line.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn line(bytes: &[u8; LINE], half: usize) -> __m256i {
+pub fn line(bytes: &[u8; LINE], half: usize) -> __m256i {
     let bytes = &bytes.as_chunks::<32>().0[half];
     // SAFETY: the reference covers the 32 bytes read.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
@@ -134,7 +134,7 @@ fn line(bytes: &[u8; LINE], half: usize) -> __m256i {
 /// The scales of rows `8 half ..` of a block.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn scales(panel: &quant::Panel, block: usize, half: usize) -> __m256 {
+pub fn scales(panel: &quant::Panel, block: usize, half: usize) -> __m256 {
     let halves = &panel.scales[block].as_chunks::<16>().0[half];
     // SAFETY: the reference covers the 16 bytes read.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })
@@ -143,7 +143,7 @@ fn scales(panel: &quant::Panel, block: usize, half: usize) -> __m256 {
 /// Half a line of q8: for each of 4 columns the weights of eight rows, unscaled.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn widen(x: __m256i) -> [__m256; 4] {
+pub fn widen(x: __m256i) -> [__m256; 4] {
     [
         _mm256_srai_epi32::<24>(_mm256_slli_epi32::<24>(x)),
         _mm256_srai_epi32::<24>(_mm256_slli_epi32::<16>(x)),
