@@ -35,6 +35,15 @@ done
 step "tests"
 cargo test --workspace
 
+step "miri: scalar kernels, packing, tiles and chunks"
+# Only where no nightly toolchain can be had is this left out, and said so.
+if cargo +nightly miri --version ||
+    rustup toolchain install nightly --profile minimal --component miri --component rust-src; then
+    cargo +nightly miri test -p homespun-kernels --lib
+else
+    echo "SKIPPED: no nightly toolchain with miri is installed, and none could be fetched"
+fi
+
 step "docs"
 RUSTDOCFLAGS="-D warnings" cargo doc -q --workspace --no-deps
 

@@ -152,6 +152,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it measures time")]
     fn every_loop_takes_longer_for_more() {
         let all = Isa::ALL[Isa::ALL.len() - 1];
         for one in float(all).chain(int8(all)) {

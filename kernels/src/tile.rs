@@ -164,6 +164,7 @@ pub(crate) fn tiles_mut<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agreement::pools::Four;
     use crate::pool::Serial;
 
     #[test]
@@ -183,6 +184,21 @@ mod tests {
             assert!(data.iter().enumerate().all(|(i, &x)| x == (i + 1) as f32), "{rows}x{cols}");
             assert!(other.iter().enumerate().all(|(i, &x)| x == 2.0 * (i + 1) as f32));
         }
+    }
+
+    #[test]
+    fn threads_write_interleaved_tiles_at_once() {
+        let (rows, cols) = (9, 31);
+        let mut data = vec![0.0; rows * cols];
+        tiles_mut(&Four, [(&mut data[..], (rows, cols), (2, 5))], &|_, mut tile| {
+            let half = tile.cols().start + tile.cols().len() / 2;
+            for row in tile.rows() {
+                let cols = tile.cols();
+                tile.part(row..row + 1, cols.start..half).row(row).fill(row as f32);
+                tile.part(row..row + 1, half..cols.end).row(row).fill(row as f32);
+            }
+        });
+        assert!(data.iter().enumerate().all(|(i, &x)| x == (i / cols) as f32));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! of the magnitudes that were added (for a product), or times the value (for a function).
 
 mod packed;
-mod pools;
+pub(crate) mod pools;
 mod products;
 mod scalar;
 mod vectors;

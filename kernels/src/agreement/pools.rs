@@ -20,7 +20,7 @@ impl Pool for Reversed {
 }
 
 /// Threads that take every fourth chunk each.
-struct Four;
+pub(crate) struct Four;
 
 impl Pool for Four {
     fn run(&self, chunks: usize, job: &(dyn Fn(usize) + Sync)) {
@@ -59,6 +59,7 @@ fn products(kernels: &Kernels, pool: &dyn Pool, (t, n, k): (usize, usize, usize)
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a product that is worth cutting takes an interpreter minutes")]
 fn the_pool_changes_no_bit() {
     for kernels in Kernels::available() {
         for shape in [(1, 700, 600), (40, 300, 100), (700, 8, 200), (700, 200, 8)] {

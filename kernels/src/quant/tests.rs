@@ -22,7 +22,7 @@ const SHAPES: [(usize, usize); 8] =
 #[test]
 fn a_weight_is_off_by_at_most_half_a_scale() {
     for (format, worst) in [(Format::Q8, 0.51 / 127.0), (Format::Q4, 0.25)] {
-        for (rows, cols) in SHAPES {
+        for (rows, cols) in SHAPES.into_iter().filter(|(r, c)| !cfg!(miri) || r * c < 600) {
             let w = numbers(rows * cols, 1);
             let bytes = packed_bytes(format, Data::F32(&w), rows, cols);
             let packed = Packed::new(format, &bytes, rows, cols).unwrap();
