@@ -4,7 +4,8 @@
 //! a block is translated  ->  "add its number of instructions to COUNT when it runs" goes into it
 //! the program ends       ->  COUNT is printed by qemu
 //! ```
-//! Built by rustc alone (`arm_static.py --tokens` does): `rustc -O --crate-type cdylib qemu_count.rs`.
+//! Built by rustc alone: `rustc --edition 2024 -O --crate-type cdylib qemu_count.rs -o libcount.so`;
+//! used as `qemu-aarch64 -plugin ./libcount.so -d plugin PROGRAM ...`.
 //! The interface is QEMU's `qemu-plugin.h`, version 1. One emulated thread, or counts are lost.
 
 use std::ffi::{c_char, c_int, c_void};

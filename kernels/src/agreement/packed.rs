@@ -33,7 +33,7 @@ const SHAPES: [(usize, usize, usize); 22] = [
 ];
 
 fn shapes() -> impl Iterator<Item = (usize, usize, usize)> {
-    SHAPES.into_iter().filter(|&(t, n, k)| !cfg!(miri) || t * n * k < 3000)
+    SHAPES.into_iter().filter(|&(t, n, k)| !cfg!(miri) || t * n * k < 800)
 }
 
 fn quantise(kernels: &Kernels, x: &[f32], k: usize) -> Vec<ActivationBlock> {
@@ -200,8 +200,9 @@ fn a_lane_or_a_tail_that_is_left_out_of_an_int8_product_is_caught() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter has the scalar table alone")]
 fn a_token_gets_the_same_bits_alone_and_among_others() {
-    let (tokens, n, k) = if cfg!(miri) { (3, 17, 40) } else { (13, 33, 172) };
+    let (tokens, n, k) = (13, 33, 172);
     for (kernels, dtype) in
         Kernels::available().flat_map(|kernels| [DType::Q8, DType::Q4].map(|d| (kernels, d)))
     {

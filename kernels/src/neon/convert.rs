@@ -1,4 +1,4 @@
-//! Eight weights to two registers of f32.
+//! Eight weights to two registers of f32, and eight f32 to f16.
 
 use core::arch::aarch64::*;
 
@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use super::eight::{self, Eight, store};
 use crate::matrix::Data;
 use crate::scalar::convert::{Stored, widen_slice};
+use crate::tail::padded;
 
 /// How eight weights of a storage type become f32.
 pub trait Load: Stored {
@@ -76,4 +77,25 @@ fn widen_stored<W: Load>(x: &[W], y: &mut [f32]) {
         store(y, unsafe { W::load(x) });
     }
     widen_slice(x_tail, y_tail);
+}
+
+#[target_feature(enable = "neon")]
+pub fn narrow(x: &[f32], y: &mut [f16]) {
+    let (x, x_tail) = x.as_chunks::<8>();
+    let (y, y_tail) = y.as_chunks_mut::<8>();
+    for (x, y) in x.iter().zip(y) {
+        narrow8(x, y);
+    }
+    let mut last = [f16::ZERO; 8];
+    narrow8(&padded(x_tail, 0.0), &mut last);
+    y_tail.copy_from_slice(&last[..y_tail.len()]);
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn narrow8(x: &[f32; 8], y: &mut [f16; 8]) {
+    let [low, high] = eight::load(x);
+    let halves = vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(low), high));
+    // SAFETY: the reference covers the 16 bytes written.
+    unsafe { vst1q_u16(y.as_mut_ptr().cast(), halves) }
 }

@@ -26,6 +26,7 @@ pub(crate) const TABLE: Kernels = Kernels {
     swiglu: vector::swiglu,
     swiglu_backward: vector::swiglu_backward,
     widen: convert::widen,
+    narrow: convert::narrow,
     forward: matmul::forward,
     backward: matmul::backward,
     outer: matmul::outer,
