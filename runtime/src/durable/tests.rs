@@ -110,6 +110,53 @@ fn whichever_step_fails_the_folder_is_the_old_or_the_new_one() {
 }
 
 #[test]
+fn whichever_step_fails_a_filled_folder_is_whole_or_not_there() {
+    let mut steps = Vec::new();
+    for fail in 0.. {
+        let folder = tempfile::tempdir().expect("folder");
+        let out = folder.path().join("model");
+        let fill = |place: &Path| {
+            fs::write(place.join("a"), b"1").expect("a");
+            fs::write(place.join("b"), b"1").expect("b");
+            Ok::<_, Error>(())
+        };
+        let mut seen = None;
+        let result = fill_folder_steps(&out, fill, &mut failing(fail, &mut seen));
+        let whole = result.is_ok() || seen == Some(Step::SyncFolder);
+        let there = if whole { vec!["model".to_owned()] } else { Vec::new() };
+        assert_eq!(names(folder.path()), there, "{seen:?}");
+        if whole {
+            assert_eq!(names(&out), ["a", "b"]);
+        }
+        let Some(step) = seen else { break };
+        assert_eq!(result.expect_err("a failed step is an error").step, step);
+        steps.push(step);
+    }
+    use Step::{Create, Rename, Sync, SyncFolder};
+    assert_eq!(steps, [Create, Sync, Sync, Sync, Rename, SyncFolder]);
+}
+
+#[test]
+fn a_folder_whose_filling_fails_or_that_holds_something_is_not_made() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("model");
+    let full = || Error {
+        file: out.clone(),
+        step: Step::Write,
+        source: io::ErrorKind::StorageFull.into(),
+    };
+    let half = |place: &Path| {
+        fs::write(place.join("a"), b"1").expect("a");
+        Err(full())
+    };
+    assert_eq!(fill_folder(&out, half).expect_err("half").step, Step::Write);
+    assert_eq!(names(folder.path()), Vec::<String>::new());
+    write_folder(&out, &[("letter", b"dear")]).expect("letter");
+    fill_folder(&out, |_| -> Result<(), Error> { panic!("asked to fill") }).expect_err("full");
+    assert_eq!(names(&out), ["letter"]);
+}
+
+#[test]
 fn folders_that_cannot_be_exchanged_are_replaced_in_two_steps() {
     let folder = tempfile::tempdir().expect("folder");
     let (new, path) = (folder.path().join("new"), folder.path().join("path"));
