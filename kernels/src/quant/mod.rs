@@ -84,6 +84,13 @@ impl Format {
     }
 }
 
+/// `x` to the nearest integer, ties to even, where `|x| < 2^22`: adding `1.5 * 2^23` leaves no bits for
+/// a fraction. Unlike a call of `rint`, compilers find vectors in it.
+const fn nearest_integer(x: f32) -> f32 {
+    const LARGE: f32 = 12_582_912.0;
+    x + LARGE - LARGE
+}
+
 /// Bytes of a panel before its quants.
 const fn scales_bytes(cols: usize) -> usize {
     (cols.div_ceil(BLOCK) * 2 * ROWS).next_multiple_of(64)

@@ -8,7 +8,7 @@
 
 use half::f16;
 
-use super::{BLOCK, GROUP, LINE, Panel};
+use super::{BLOCK, GROUP, LINE, Panel, nearest_integer};
 
 /// Lines of a block.
 pub(crate) const LINES: usize = BLOCK / GROUP / 2;
@@ -48,7 +48,7 @@ pub(super) fn block(w: &[f32], quants: &mut [i8; BLOCK]) -> f16 {
 }
 
 fn nearest(w: f32, scale: f32) -> f32 {
-    libm::rintf(w / scale).clamp(-8.0, 7.0)
+    nearest_integer((w / scale).clamp(-8.0, 7.0))
 }
 
 fn error(w: &[f32], scale: f32) -> f32 {

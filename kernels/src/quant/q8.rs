@@ -8,7 +8,7 @@
 
 use half::f16;
 
-use super::{BLOCK, GROUP, LINE, Panel};
+use super::{BLOCK, GROUP, LINE, Panel, nearest_integer};
 
 /// Lines of a block.
 pub(crate) const LINES: usize = BLOCK / GROUP;
@@ -28,7 +28,7 @@ pub(super) fn block(w: &[f32], quants: &mut [i8; BLOCK]) -> f16 {
     quants.fill(0);
     if scale.to_bits() != 0 {
         for (q, w) in quants.iter_mut().zip(w) {
-            *q = libm::rintf(w / scale.to_f32_const()) as i8;
+            *q = nearest_integer(w / scale.to_f32_const()) as i8;
         }
     }
     scale
