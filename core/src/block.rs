@@ -62,9 +62,10 @@ impl<'a> Block<'a> {
         scratch: &mut Scratch,
         cache: Option<Cache>,
     ) -> Result<(), Error> {
+        let infinity = cache.as_ref().map_or(f32::INFINITY, |(keys, _)| keys.infinity());
         self.attention(x, saved, scratch, cache);
         self.mlp(x, saved, scratch);
-        if finite(x) { Ok(()) } else { Err(self.diagnose(saved, scratch)) }
+        if finite(x) { Ok(()) } else { Err(self.diagnose(saved, scratch, infinity)) }
     }
 
     fn attention(&self, x: &[f32], saved: &mut Saved, s: &mut Scratch, cache: Option<Cache>) {
@@ -224,8 +225,10 @@ impl<'a> Block<'a> {
         Some(&mut gradients[from..from + lora.config.target_parameters(self.config, target)])
     }
 
-    /// Names the first tensor of this block that is not finite.
-    fn diagnose(&self, saved: &Saved, s: &Scratch) -> Error {
+    /// Names the first tensor of this block that is not finite, or of keys and values that the cache
+    /// keeps as `infinity`.
+    fn diagnose(&self, saved: &Saved, s: &Scratch, infinity: f32) -> Error {
+        let kept = |x: &[f32]| x.iter().all(|x| x.abs() < infinity);
         let Layer { input_norm, post_norm, q_norm, k_norm, .. } = *self.layer;
         let good = |weight: Option<Data>| {
             weight.is_none_or(|w| (0..w.len()).all(|i| w.get(i).is_finite()))
@@ -237,8 +240,8 @@ impl<'a> Block<'a> {
             ("self_attn.q_proj", finite(saved.q)),
             ("self_attn.k_proj", k_norm.is_none() || finite(saved.k_raw)),
             ("self_attn.k_norm", good(k_norm)),
-            ("self_attn.k_proj", finite(s.k)),
-            ("self_attn.v_proj", finite(s.v)),
+            ("self_attn.k_proj", kept(s.k)),
+            ("self_attn.v_proj", kept(s.v)),
             ("self_attn.o_proj", finite(saved.middle)),
             ("post_attention_layernorm", good(Some(post_norm))),
             ("mlp.gate_proj", finite(saved.gate)),

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! memory   | layer 0 keys | layer 0 values | layer 1 keys | ...
-//! keys     quants (kv_heads, C, head_dim), and for i8 behind them scales (kv_heads, C)
+//! keys     numbers (kv_heads, C, head_dim); for i8 scales (kv_heads, C) before them
 //! ```
 //! Keys lie head by head so that attention reads those of one head in one sweep. An i8 row is its
-//! largest magnitude over 127 times integers.
+//! largest magnitude over 127 times integers. A row with a number that is not finite, or is not as
+//! f16, is not a number throughout, or a score of minus infinity could hide it from every check.
 
 use half::f16;
 use homespun_kernels::{Data, chunks_mut, pairs_mut};
 
 use crate::arena::OutOfMemory;
+use crate::block::finite;
 use crate::compute::Compute;
 use crate::config::Config;
 
@@ -74,11 +76,22 @@ impl Rows<'_> {
         match self {
             Rows::F32(rows) => chunks_mut(pool, rows, head, &|h, rows| {
                 let new = rows.chunks_exact_mut(width).skip(past);
-                new.zip(of(h)).for_each(|(y, x)| y.copy_from_slice(x));
+                new.zip(of(h)).for_each(|(y, x)| {
+                    y.copy_from_slice(x);
+                    if !finite(y) {
+                        y.fill(f32::NAN);
+                    }
+                });
             }),
             Rows::F16(rows) => chunks_mut(pool, rows, head, &|h, rows| {
                 let new = rows.chunks_exact_mut(width).skip(past);
-                new.zip(of(h)).for_each(|(y, x)| compute.kernels.narrow(x, y));
+                new.zip(of(h)).for_each(|(y, x)| {
+                    compute.kernels.narrow(x, y);
+                    // Without branches, so that compilers find vectors in it.
+                    if !y.iter().fold(true, |good, y| good & y.is_finite()) {
+                        y.fill(f16::NAN);
+                    }
+                });
             }),
             Rows::I8(rows, scales) => {
                 pairs_mut(pool, (rows, head), (scales, capacity), &|h, rows, scales| {
@@ -87,6 +100,11 @@ impl Rows<'_> {
                 });
             }
         }
+    }
+
+    /// The magnitude from which on a number is kept as infinity: what rounds beyond f16's 65,504.
+    pub(crate) const fn infinity(&self) -> f32 {
+        if let Rows::F16(_) = self { 65520.0 } else { f32::INFINITY }
     }
 
     /// To read.
@@ -236,6 +254,33 @@ impl<'a> KvCache<'a> {
 mod tests {
     use super::*;
     use crate::testing::{compute, random, tiny};
+
+    #[test]
+    fn a_row_that_its_type_cannot_hold_is_no_number_at_all() {
+        let config = tiny();
+        let width = config.kv_dim();
+        for kind in KvType::ALL {
+            for bad in [65519.0, 65520.0, -1e9, f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+                let mut memory = vec![0; KvCache::words(&config, kind, 3)];
+                let mut cache = KvCache::new(&config, kind, &mut memory).unwrap();
+                let (mut keys, _) = cache.layer(0);
+                let mut x = random(1, 3 * width);
+                // Token 1 of head 0.
+                x[width + 2] = bad;
+                keys.append(compute(), (config.kv_heads, 3, 0), &x);
+                let lost = bad.is_nan() || bad.abs() >= keys.infinity();
+                let view = keys.view();
+                for row in 0..3 * config.kv_heads {
+                    let scale = view.scales.map_or(1.0, |scales| scales[row]);
+                    for i in 0..config.head_dim {
+                        let found = view.data.get(row * config.head_dim + i) * scale;
+                        let nan = found.is_nan();
+                        assert_eq!(nan, lost && row == 1, "{kind:?} {bad} {row}: {found}");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_row_comes_back_within_its_types_rounding() {

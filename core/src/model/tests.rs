@@ -215,6 +215,36 @@ fn a_smaller_cache_changes_the_states_a_little_and_the_same_in_any_pieces() {
 }
 
 #[test]
+fn a_key_beyond_the_range_of_a_smaller_cache_is_an_error_and_not_a_weight_of_zero() {
+    for i in 0..31 {
+        let tokens = [i, (7 * i + 3) % 31];
+        let keys = |random: &Random| {
+            let mut memory = vec![u32::MAX; KvCache::words(&tiny(), KvType::F32, 2)];
+            let mut cache = KvCache::new(&tiny(), KvType::F32, &mut memory).unwrap();
+            let mut bytes = vec![0; inference_bytes(&tiny(), None, 2)];
+            let (mut arena, mut states) = (Arena::new(&mut bytes), [0.0; 2 * 12]);
+            let layers = random.layers();
+            let model = random.model(&layers);
+            model.forward(compute(), None, &tokens, &mut cache, &mut arena, &mut states).unwrap();
+            let (keys, _) = cache.layer(0);
+            let keys = keys.view().data;
+            (0..keys.len()).map(|i| keys.get(i).abs()).fold(0.0, f32::max)
+        };
+        for (largest, fits) in [(65_000.0, true), (66_000.0, false)] {
+            let mut random = Random::new(tiny());
+            let scale = largest / keys(&random);
+            random.tensors[6].iter_mut().for_each(|w| *w *= scale);
+            assert!((keys(&random) - largest).abs() < 1.0);
+            let layers = random.layers();
+            let model = random.model(&layers);
+            let found = run(compute(), KvType::F16, &model, None, &[&tokens], 2).map(|_| ());
+            let error = Error::NonFinite { layer: Some(0), tensor: "self_attn.k_proj" };
+            assert_eq!(found, if fits { Ok(()) } else { Err(error) }, "{tokens:?}");
+        }
+    }
+}
+
+#[test]
 fn packed_weights_are_the_model_of_their_values_and_int8_activations_come_close() {
     for (config, format) in CONFIGS.iter().flat_map(|c| [Format::Q8, Format::Q4].map(|f| (c, f))) {
         let (quantised, dense) = Random::quantised(config(), format);
