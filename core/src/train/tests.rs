@@ -50,6 +50,17 @@ impl Case {
         examples: &[Example],
         bytes: usize,
     ) -> Result<(f64, Vec<f32>), Error> {
+        self.run_with(compute(), parameters, examples, bytes)
+    }
+
+    /// The same as `compute` makes them.
+    fn run_with(
+        &self,
+        compute: Compute,
+        parameters: &[f32],
+        examples: &[Example],
+        bytes: usize,
+    ) -> Result<(f64, Vec<f32>), Error> {
         let layers = self.random.layers();
         let model = self.random.model(&layers);
         let lora = Lora { config: self.lora, parameters };
@@ -57,7 +68,7 @@ impl Case {
         let mut gradients = vec![0.0; parameters.len()];
         let sum = loss_and_gradients(
             &model,
-            compute(),
+            compute,
             lora,
             self.dropout,
             1.0,
@@ -288,7 +299,12 @@ fn gradients_over_packed_weights_are_those_of_the_dense_model_of_their_values() 
         let run = |random: Random| {
             let case = Case { random, ..Case::new(tiny(), lora) };
             let bytes = training_bytes(&tiny(), &lora, 12);
-            case.run(&case.parameters, &case.examples(), bytes).unwrap()
+            let (parameters, examples) = (&case.parameters, &case.examples());
+            let found = case.run(parameters, examples, bytes).unwrap();
+            // Gradients are never taken through int8 activations.
+            let int8 = compute().with_int8(true);
+            assert!(case.run_with(int8, parameters, examples, bytes).unwrap() == found);
+            found
         };
         let ((loss, found), (want_loss, want)) = (run(quantised), run(dense));
         assert!((loss - want_loss).abs() < 1e-5 * want_loss, "{loss} {want_loss}");
