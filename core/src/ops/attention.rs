@@ -2,7 +2,7 @@
 //! is ever whole, and no score outlives its tile.
 //!
 //! ```text
-//! job = (block of BLOCK tokens, kv head); its R = BLOCK * group query rows meet KEYS keys at a time
+//! job = (block of B tokens, kv head); its R = B * group >= ROWS query rows meet KEYS keys at a time
 //!   S = Q Kᵀ / sqrt(head_dim)    m' = max(m, S)    P = exp(S - m')
 //!   sum = sum exp(m - m') + rowsum P     out = out exp(m - m') + P V
 //! at the end  out = out / sum   z = m + log sum
@@ -19,8 +19,8 @@ use crate::config::Config;
 
 pub(crate) mod backward;
 
-/// Tokens of one job.
-const BLOCK: usize = 32;
+/// Query rows of one job, at least: fewer do not pay for packing keys into panels.
+const ROWS: usize = 64;
 /// Keys of one tile.
 const KEYS: usize = 64;
 
@@ -47,6 +47,11 @@ impl Shape {
         self.heads / self.kv_heads
     }
 
+    /// B, tokens of one job.
+    const fn block(&self) -> usize {
+        ROWS.div_ceil(self.group()).next_power_of_two()
+    }
+
     /// Elements of a token's queries of one group.
     const fn group_dim(&self) -> usize {
         self.group() * self.head_dim
@@ -54,13 +59,13 @@ impl Shape {
 
     /// Elements of the work of one job of `tokens` tokens: queries, outputs, scores, m, sum.
     const fn job(&self, tokens: usize) -> usize {
-        let block = if tokens < BLOCK { tokens } else { BLOCK };
+        let block = if tokens < self.block() { tokens } else { self.block() };
         block * self.group() * (2 * self.head_dim + KEYS + 2)
     }
 
     /// Elements that [`forward`] needs for `tokens` tokens.
     pub(crate) const fn work(&self, tokens: usize) -> usize {
-        tokens.div_ceil(BLOCK) * self.kv_heads * self.job(tokens)
+        tokens.div_ceil(self.block()) * self.kv_heads * self.job(tokens)
     }
 
     /// Keys `from..to` of kv head `h` as a matrix.
@@ -118,7 +123,7 @@ pub(crate) fn forward(
     let compute = compute.for_work(2 * seen);
     chunks_mut(compute.pool, work, job, &|i, work| {
         let (block, h) = (i / shape.kv_heads, i % shape.kv_heads);
-        let (from, to) = (block * BLOCK, (block * BLOCK + BLOCK).min(tokens));
+        let (from, to) = (block * shape.block(), ((block + 1) * shape.block()).min(tokens));
         for (t0, t1) in dialogues(starts, from, to) {
             rows(
                 compute,
@@ -132,7 +137,7 @@ pub(crate) fn forward(
         }
     });
     let width = shape.heads * shape.head_dim;
-    let block = BLOCK.min(tokens);
+    let block = shape.block().min(tokens);
     chunks_mut(compute.pool, out, block * width, &|b, out| {
         for (i, out) in out.chunks_exact_mut(shape.group_dim()).enumerate() {
             let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);

@@ -9,7 +9,7 @@
 
 use homespun_kernels::{Data, Serial, chunks_mut};
 
-use super::{BLOCK, KEYS, Shape, dialogues};
+use super::{KEYS, Shape, dialogues};
 use crate::compute::{Compute, row};
 
 /// What forward left behind; all of `T` tokens that start at key 0.
@@ -39,7 +39,7 @@ pub(crate) struct Gradients<'a> {
 impl Shape {
     /// Rows of a tile of queries.
     const fn tile_rows(&self) -> usize {
-        BLOCK * self.group()
+        self.block() * self.group()
     }
 
     /// Elements of a job of pass 1: q, dO, dQ, S, dP.
@@ -54,7 +54,7 @@ impl Shape {
 
     /// Elements that [`backward`] needs for `tokens` tokens.
     pub(crate) const fn backward_work(&self, tokens: usize) -> usize {
-        let queries = tokens.div_ceil(BLOCK) * self.query_job();
+        let queries = tokens.div_ceil(self.block()) * self.query_job();
         let keys = tokens.div_ceil(KEYS) * self.key_job();
         self.kv_heads * if queries > keys { queries } else { keys }
     }
@@ -78,15 +78,15 @@ pub(crate) fn backward(
     let pass = Pass { compute, shape, saved, d_out, delta };
     let tokens = saved.starts.len();
 
-    let work_q = &mut work[..shape.kv_heads * tokens.div_ceil(BLOCK) * shape.query_job()];
+    let work_q = &mut work[..shape.kv_heads * tokens.div_ceil(shape.block()) * shape.query_job()];
     chunks_mut(compute.pool, work_q, shape.query_job(), &|i, work| {
         pass.queries(i / shape.kv_heads, i % shape.kv_heads, work);
     });
     let width = shape.group_dim();
     for (i, d_q) in gradients.d_q.chunks_exact_mut(width).enumerate() {
         let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
-        let job = ((t / BLOCK) * shape.kv_heads + h) * shape.query_job();
-        let from = job + (t % BLOCK) * width;
+        let job = ((t / shape.block()) * shape.kv_heads + h) * shape.query_job();
+        let from = job + (t % shape.block()) * width;
         d_q.copy_from_slice(&work_q[from..from + width]);
     }
 
@@ -120,7 +120,8 @@ impl Pass<'_> {
     /// dQ of a block of tokens and one kv head, at the front of `work`.
     fn queries(&self, block: usize, h: usize, work: &mut [f32]) {
         let Self { shape, saved, .. } = *self;
-        let (from, to) = (block * BLOCK, (block * BLOCK + BLOCK).min(saved.starts.len()));
+        let from = block * shape.block();
+        let to = (from + shape.block()).min(saved.starts.len());
         let (d_q, tile) = work.split_at_mut(shape.tile_rows() * shape.head_dim);
         d_q.fill(0.0);
         for (t0, t1) in dialogues(saved.starts, from, to) {
@@ -151,8 +152,8 @@ impl Pass<'_> {
             let rows = (k0 - from) * shape.head_dim..(k1 - from) * shape.head_dim;
             let start = saved.starts[k0];
             let end = (k0..tokens).find(|&t| saved.starts[t] != start).unwrap_or(tokens);
-            for t0 in (k0..end).step_by(BLOCK) {
-                let t1 = (t0 + BLOCK).min(end);
+            for t0 in (k0..end).step_by(shape.block()) {
+                let t1 = (t0 + shape.block()).min(end);
                 let mut tile = self.load(h, t0, t1, tile);
                 let n = self.scores(h, t0, (k0, k1), &mut tile);
                 let (p, d_s, queries) = (&tile.p[..n], &tile.d_s[..n], n / (k1 - k0));
