@@ -68,6 +68,36 @@ impl<'a> Block<'a> {
         if finite(x) { Ok(()) } else { Err(self.diagnose(saved, scratch, infinity)) }
     }
 
+    /// Only the keys and values of `x (T, D)`, all that later tokens need of a last block.
+    pub(crate) fn keys_values(
+        &self,
+        x: &[f32],
+        saved: &mut Saved,
+        s: &mut Scratch,
+        (mut keys, mut values): Cache,
+    ) {
+        let Self { compute, config, layer, shape, .. } = *self;
+        let tokens = x.len() / config.dim;
+        let (eps, width) = (config.norm_eps, tokens * config.kv_dim());
+        let (normed, v) = (&mut s.normed[..x.len()], &mut s.v[..width]);
+        rmsnorm::forward(compute, x, layer.input_norm, eps, normed);
+        let k = if layer.k_norm.is_some() { &mut *saved.k_raw } else { &mut *s.k };
+        let each = [
+            (self.linear(Target::K), false, &mut k[..width]),
+            (self.linear(Target::V), false, &mut *v),
+        ];
+        linear::forward(compute, normed, each, &mut s.linear);
+        let k = &mut s.k[..width];
+        if let Some(k_norm) = layer.k_norm {
+            rmsnorm::forward(compute, &saved.k_raw[..width], k_norm, eps, k);
+        }
+        let angles = tokens * (config.head_dim / 2);
+        rope::forward(compute, &s.cos[..angles], &s.sin[..angles], config.head_dim, k);
+        let place = (config.kv_heads, shape.capacity, shape.past);
+        keys.append(compute, place, k);
+        values.append(compute, place, v);
+    }
+
     fn attention(&self, x: &[f32], saved: &mut Saved, s: &mut Scratch, cache: Option<Cache>) {
         let Self { compute, config, layer, shape, .. } = *self;
         let eps = config.norm_eps;

@@ -65,6 +65,24 @@ impl<'a> Saved<'a> {
             arena.take_each(Self::lengths(config, t, cached))?;
         Ok(Self { q_raw, k_raw, q, keys, values, z, attended, middle, gate, up })
     }
+
+    /// Room for one token whose keys and values lie in a cache.
+    pub(crate) fn for_one(&mut self, config: &Config) -> Saved<'_> {
+        let [q_raw, k_raw, q, keys, values, z, attended, middle, gate, up] =
+            Self::lengths(config, 1, true);
+        Saved {
+            q_raw: &mut self.q_raw[..q_raw],
+            k_raw: &mut self.k_raw[..k_raw],
+            q: &mut self.q[..q],
+            keys: &mut self.keys[..keys],
+            values: &mut self.values[..values],
+            z: &mut self.z[..z],
+            attended: &mut self.attended[..attended],
+            middle: &mut self.middle[..middle],
+            gate: &mut self.gate[..gate],
+            up: &mut self.up[..up],
+        }
+    }
 }
 
 /// f32 elements that a block of int8 activations takes.
@@ -133,6 +151,29 @@ impl<'a> Scratch<'a> {
         let linear =
             linear::Scratch { dropped, low, d_low, blocks: bytemuck::cast_slice_mut(blocks) };
         Ok(Self { frequencies, cos, sin, normed, k, v, act, linear, work })
+    }
+}
+
+impl Scratch<'_> {
+    /// Room for the last token alone, at its position.
+    pub(crate) fn for_last(&mut self, config: &Config) -> Scratch<'_> {
+        let last = self.cos.len() - config.head_dim / 2;
+        Scratch {
+            frequencies: self.frequencies,
+            cos: &mut self.cos[last..],
+            sin: &mut self.sin[last..],
+            normed: &mut self.normed[..config.dim],
+            k: &mut self.k[..config.kv_dim()],
+            v: &mut self.v[..config.kv_dim()],
+            act: &mut self.act[..config.hidden],
+            linear: linear::Scratch {
+                dropped: self.linear.dropped,
+                low: self.linear.low,
+                d_low: self.linear.d_low,
+                blocks: self.linear.blocks,
+            },
+            work: self.work,
+        }
     }
 }
 

@@ -114,11 +114,21 @@ pub struct Model<'a> {
     pub weights: Weights<'a>,
 }
 
+/// Which states a piece is asked for.
+enum Wanted<'a> {
+    /// All, `(T, D)`.
+    All(&'a mut [f32]),
+    /// The last token's, `(D)`.
+    Last(&'a mut [f32]),
+    None,
+}
+
 /// Bytes of the arena that [`Model::forward`] needs for `tokens` tokens at once.
 pub const fn inference_bytes(config: &Config, lora: Option<&LoraConfig>, tokens: usize) -> usize {
     let t = if tokens < BATCH { tokens } else { BATCH };
     f32_bytes(&Saved::lengths(config, t, true))
         + f32_bytes(&Scratch::lengths(config, lora, t, false))
+        + f32_bytes(&[t * config.dim])
         + padded(4 * t)
         + crate::arena::ALIGN
 }
@@ -149,6 +159,53 @@ impl<'a> Model<'a> {
         states: &mut [f32],
     ) -> Result<(), Error> {
         assert_eq!(states.len(), tokens.len() * self.config.dim, "states are (T, D)");
+        self.check(lora, tokens, cache)?;
+        let len = cache.len();
+        let states = states.chunks_mut(BATCH * self.config.dim);
+        for (tokens, states) in tokens.chunks(BATCH).zip(states) {
+            let piece =
+                self.piece(compute, lora, tokens, cache, arena.scope(), Wanted::All(states));
+            if let Err(error) = piece {
+                cache.truncate(len);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// [`forward`](Self::forward) for a prompt: only the `state (D)` of the last token is wanted, and
+    /// the last block computes nothing for the others but their keys and values.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Panics
+    /// If there is no token, or `state` is not `(D)`.
+    pub fn prefill(
+        &self,
+        compute: Compute,
+        lora: Option<Lora>,
+        tokens: &[u32],
+        cache: &mut KvCache,
+        arena: &mut Arena,
+        state: &mut [f32],
+    ) -> Result<(), Error> {
+        assert!(!tokens.is_empty() && state.len() == self.config.dim, "the state is (D)");
+        self.check(lora, tokens, cache)?;
+        let len = cache.len();
+        let pieces = tokens.len().div_ceil(BATCH);
+        for (i, tokens) in tokens.chunks(BATCH).enumerate() {
+            let wanted = if i + 1 < pieces { Wanted::None } else { Wanted::Last(&mut *state) };
+            let piece = self.piece(compute, lora, tokens, cache, arena.scope(), wanted);
+            if let Err(error) = piece {
+                cache.truncate(len);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, lora: Option<Lora>, tokens: &[u32], cache: &KvCache) -> Result<(), Error> {
         let (len, capacity) = (cache.len(), cache.capacity());
         if !cache.fits(&self.config) {
             return Err(Error::Cache);
@@ -157,15 +214,7 @@ impl<'a> Model<'a> {
             return Err(Error::Full { tokens: tokens.len(), len, capacity });
         }
         self.check_adapter(lora)?;
-        self.check_tokens(tokens)?;
-        let dim = self.config.dim;
-        for (tokens, states) in tokens.chunks(BATCH).zip(states.chunks_mut(BATCH * dim)) {
-            if let Err(error) = self.piece(compute, lora, tokens, cache, arena.scope(), states) {
-                cache.truncate(len);
-                return Err(error);
-            }
-        }
-        Ok(())
+        self.check_tokens(tokens)
     }
 
     fn piece(
@@ -175,7 +224,7 @@ impl<'a> Model<'a> {
         tokens: &[u32],
         cache: &mut KvCache,
         mut arena: Arena,
-        x: &mut [f32],
+        wanted: Wanted,
     ) -> Result<(), Error> {
         let Self { config, weights } = self;
         let (t, past) = (tokens.len(), cache.len());
@@ -187,11 +236,32 @@ impl<'a> Model<'a> {
         let mut scratch = Scratch::take(&mut arena, config, lora_config, t, false)?;
         rope::frequencies(config, scratch.frequencies);
         rope::table(scratch.frequencies, |t| past + t, scratch.cos, scratch.sin);
+        let own = arena.take_f32(t * config.dim)?;
+        let (x, whole, last) = match wanted {
+            Wanted::All(states) => (states, config.layers, None),
+            Wanted::Last(state) if t == 1 => (state, config.layers, None),
+            Wanted::Last(state) => (own, config.layers - 1, Some(state)),
+            Wanted::None => (own, config.layers - 1, None),
+        };
         self.embed(compute, tokens, x)?;
         let shape = Shape::new(config, cache.capacity(), past);
         for (index, layer) in weights.layers.iter().enumerate() {
             let block = Block { compute, config, layer, index, lora, dropout: None, starts, shape };
-            block.forward(x, &mut saved, &mut scratch, Some(cache.layer(index)))?;
+            if index < whole {
+                block.forward(x, &mut saved, &mut scratch, Some(cache.layer(index)))?;
+                continue;
+            }
+            let others = if last.is_some() { t - 1 } else { t };
+            let x = &x[..others * config.dim];
+            block.keys_values(x, &mut saved, &mut scratch, cache.layer(index));
+        }
+        if let Some(state) = last {
+            let (index, shape) = (config.layers - 1, Shape { past: past + t - 1, ..shape });
+            let (layer, starts) = (&weights.layers[index], &starts[..1]);
+            let block = Block { compute, config, layer, index, lora, dropout: None, starts, shape };
+            state.copy_from_slice(&x[(t - 1) * config.dim..]);
+            let (mut saved, mut scratch) = (saved.for_one(config), scratch.for_last(config));
+            block.forward(state, &mut saved, &mut scratch, Some(cache.layer(index)))?;
         }
         cache.advance(t);
         Ok(())

@@ -269,3 +269,33 @@ fn packed_weights_are_the_model_of_their_values_and_int8_activations_come_close(
         assert!(off > 0.0 && off < 0.05, "{format:?}: int8 logits are off by {off}");
     }
 }
+
+#[test]
+fn a_prefill_leaves_the_last_state_and_the_cache_of_a_forward() {
+    for config in CONFIGS {
+        let random = Random::new(config());
+        let layers = random.layers();
+        let model = random.model(&layers);
+        let parameters = crate::testing::random(5, lora().parameters(&model.config));
+        let adapted = Lora { config: lora(), parameters: &parameters };
+        for (n, lora) in [1, 2, 30, BATCH, BATCH + 1, 2 * BATCH + 9]
+            .into_iter()
+            .flat_map(|n| [None, Some(adapted)].map(|lora| (n, lora)))
+        {
+            let (tokens, dim) = (tokens(n + 1), model.config.dim);
+            let pieces: [&[u32]; 2] = [&tokens[..n], &tokens[n..]];
+            let all = run(compute(), KvType::F32, &model, lora, &pieces, n + 1).unwrap();
+            let mut memory = vec![u32::MAX; KvCache::words(&model.config, KvType::F32, n + 1)];
+            let mut cache = KvCache::new(&model.config, KvType::F32, &mut memory).unwrap();
+            let lora_config = lora.as_ref().map(|l| &l.config);
+            let mut bytes = vec![0xff; inference_bytes(&model.config, lora_config, n)];
+            let mut arena = Arena::new(&mut bytes);
+            let mut state = vec![f32::NAN; dim];
+            for (i, piece) in pieces.iter().enumerate() {
+                model.prefill(compute(), lora, piece, &mut cache, &mut arena, &mut state).unwrap();
+                let last = (n + i) * dim;
+                assert_close(&state, &all[last - dim..last]);
+            }
+        }
+    }
+}

@@ -71,8 +71,8 @@ impl<'m> Session<'m> {
         self.cache.len() / KvCache::words(&self.engine.model.config, self.engine.kv, 1)
     }
 
-    /// Computes the states of `tokens` that follow those in the cache.
-    fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+    /// Computes `tokens` that follow those in the cache: the states of all, or of the last alone.
+    fn feed(&mut self, tokens: &[u32], all: bool) -> Result<(), Error> {
         let Engine { model, compute, .. } = self.engine;
         let config = &model.config;
         let lora = self.adapter.map(Adapter::lora);
@@ -81,14 +81,21 @@ impl<'m> Session<'m> {
         if self.arena.len() < bytes {
             self.arena.resize(bytes, 0);
         }
-        self.raw.resize(tokens.len() * config.dim, 0.0);
+        self.raw.resize(if all { tokens.len() } else { 1 } * config.dim, 0.0);
         let error = |source| self.engine.error(source);
         let mut cache = KvCache::resume(config, self.engine.kv, &mut self.cache, self.known.len())
             .map_err(|e| error(e.into()))?;
         let arena = &mut Arena::new(&mut self.arena);
-        model.forward(compute, lora, tokens, &mut cache, arena, &mut self.raw).map_err(error)?;
+        let work = self.engine.base.work();
+        if all {
+            model.forward(compute, lora, tokens, &mut cache, arena, &mut self.raw)
+        } else {
+            work.unwanted(tokens.len() - 1);
+            model.prefill(compute, lora, tokens, &mut cache, arena, &mut self.raw)
+        }
+        .map_err(error)?;
         self.known.extend_from_slice(tokens);
-        self.engine.base.work().forward(tokens.len());
+        work.forward(tokens.len());
         Ok(())
     }
 
@@ -106,11 +113,10 @@ impl<'m> Session<'m> {
         self.engine.base.work().head(1);
         let Engine { model, compute, .. } = self.engine;
         let dim = model.config.dim;
-        let last = &self.raw[self.raw.len() - dim..];
         self.normed.resize(dim, 0.0);
         self.logits.resize(model.config.vocab, 0.0);
         let error = |source| self.engine.error(source);
-        model.final_norm(compute, last, &mut self.normed).map_err(error)?;
+        model.final_norm(compute, &self.raw, &mut self.normed).map_err(error)?;
         let arena = &mut Arena::new(&mut self.arena);
         model.logits(compute, &self.normed, arena, &mut self.logits).map_err(error)
     }
@@ -132,7 +138,7 @@ impl<'m> Session<'m> {
         if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
         }
-        self.feed(tokens)?;
+        self.feed(tokens, false)?;
         self.last_logits()?;
         let mut greedy = Sampler::try_new(sampler::Sampling::default(), 0)?;
         Ok(greedy.sample(&mut self.logits, &self.known, &mut self.order))
@@ -158,7 +164,7 @@ impl<'m> Session<'m> {
         }
         let mut sampler = Sampler::try_new(sampling.draw, sampling.seed)?;
         let kept = self.keep_prefix(prompt);
-        self.feed(&prompt[kept..])?;
+        self.feed(&prompt[kept..], false)?;
         let mut new = Vec::new();
         while new.len() < sampling.max_tokens {
             self.last_logits()?;
@@ -170,7 +176,7 @@ impl<'m> Session<'m> {
             if !on_token(token)? || self.known.len() == context {
                 break;
             }
-            self.feed(&[token])?;
+            self.feed(&[token], false)?;
         }
         Ok(new)
     }
@@ -218,7 +224,7 @@ impl<'m> Session<'m> {
     /// If they do not fit the context, or the model fails.
     pub fn states(&mut self, tokens: &[u32]) -> Result<States<'_>, Error> {
         self.known.clear();
-        self.feed(tokens)?;
+        self.feed(tokens, true)?;
         let Engine { model, compute, .. } = self.engine;
         self.normed.resize(self.raw.len(), 0.0);
         model

@@ -11,12 +11,18 @@ pub struct Work {
     forward: AtomicU64,
     backward: AtomicU64,
     head: AtomicU64,
+    unwanted: AtomicU64,
 }
 
 impl Work {
     /// `tokens` went forward through the blocks.
     pub(super) fn forward(&self, tokens: usize) {
         self.forward.fetch_add(tokens as u64, Ordering::Relaxed);
+    }
+
+    /// Of so many tokens only the keys and values were wanted of the last block.
+    pub(super) fn unwanted(&self, tokens: usize) {
+        self.unwanted.fetch_add(tokens as u64, Ordering::Relaxed);
     }
 
     /// Gradients of `tokens` went back through the blocks.
@@ -33,14 +39,16 @@ impl Work {
     /// and token forward, as many backward, 2 V D for a row of the head. Attention and adapters are
     /// left out: about a tenth more on short dialogues.
     pub fn flop(&self, config: &Config) -> f64 {
-        let weights: usize = Target::ALL
-            .into_iter()
-            .map(|target| target.shape(config))
-            .map(|(outputs, inputs)| outputs * inputs)
-            .sum();
+        let size = |target: Target| {
+            let (outputs, inputs) = target.shape(config);
+            outputs * inputs
+        };
+        let weights: usize = Target::ALL.into_iter().map(size).sum();
+        let spared = 2.0 * (weights - size(Target::K) - size(Target::V)) as f64;
         let token = 2.0 * (config.layers * weights) as f64;
         let row = 2.0 * (config.vocab * config.dim) as f64;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
         token * (read(&self.forward) + read(&self.backward)) + row * read(&self.head)
+            - spared * read(&self.unwanted)
     }
 }
