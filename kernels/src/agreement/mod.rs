@@ -7,12 +7,13 @@ mod packed;
 pub(crate) mod pools;
 mod products;
 mod scalar;
+mod unaligned;
 mod vectors;
 
 use half::{bf16, f16};
 
 use crate::quant::{Format, Packed, pack};
-use crate::{DType, Data, Isa, Kernels, Matrix};
+use crate::{DType, Data, Isa, Kernels, Matrix, Storage};
 
 /// Unit in the last place of 1.
 const ULP: f32 = f32::EPSILON;
