@@ -129,6 +129,10 @@ fn vectors(c: &mut Criterion) {
     let mut group = c.benchmark_group("vectors");
     let len = 1536;
     let (x, up, mut y) = (numbers(len), numbers(len), vec![0.0; len]);
+    let bf16s: Vec<_> = x.iter().map(|&x| half::bf16::from_f32(x)).collect();
+    let f16s: Vec<_> = x.iter().map(|&x| half::f16::from_f32(x)).collect();
+    let i8s: Vec<_> = x.iter().map(|x| (127.0 * x) as i8).collect();
+    let mut halves = f16s.clone();
     group.throughput(Throughput::Elements(len as u64));
     for kernels in Kernels::available() {
         let name = kernels.isa().name();
@@ -141,8 +145,27 @@ fn vectors(c: &mut Criterion) {
                 kernels.softmax(&mut y)
             });
         });
+        group.bench_function(BenchmarkId::new(name, "softmax_part"), |b| {
+            b.iter(|| {
+                y.copy_from_slice(&x);
+                kernels.softmax_part(0.5, &mut y)
+            });
+        });
+        group.bench_function(BenchmarkId::new(name, "exp"), |b| {
+            b.iter(|| {
+                y.copy_from_slice(&x);
+                kernels.exp(&mut y);
+            });
+        });
         group.bench_function(BenchmarkId::new(name, "swiglu"), |b| {
             b.iter(|| kernels.swiglu(&x, &up, &mut y));
+        });
+        for x in [Data::Bf16(&bf16s), Data::F16(&f16s), Data::I8(&i8s)] {
+            let id = BenchmarkId::new(name, format!("widen_{}", x.dtype().name()));
+            group.bench_function(id, |b| b.iter(|| kernels.widen(black_box(x), &mut y)));
+        }
+        group.bench_function(BenchmarkId::new(name, "narrow"), |b| {
+            b.iter(|| kernels.narrow(black_box(&x), &mut halves));
         });
     }
     group.finish();

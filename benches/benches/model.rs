@@ -1,4 +1,5 @@
-//! The built-in model: prefill, decode and a training step, on one thread and on two.
+//! The built-in model: prefill, decode and a training step, on one thread with every
+//! instruction set that this CPU has, and with the fastest on two.
 
 use core::time::Duration;
 
@@ -16,18 +17,27 @@ fn tokens(n: usize) -> Vec<u32> {
     (0..n).map(|i| 10 + (i * 37 % 900) as u32).collect()
 }
 
+/// Kernels, threads, and what they are called.
+fn machines() -> impl Iterator<Item = (&'static Kernels, usize, String)> {
+    let two = Kernels::detect();
+    let one = Kernels::available().map(|kernels| (kernels, 1));
+    one.chain([(two, 2)]).map(|(kernels, threads)| {
+        (kernels, threads, format!("{} {threads} threads", kernels.isa().name()))
+    })
+}
+
 fn inference(c: &mut Criterion) {
     let base = Base::builtin(None).expect("the built-in model opens");
     let layers = base.layers().expect("its layers are there");
-    for threads in [1, 2] {
+    for (kernels, threads, name) in machines() {
         let pool = Threads::new(threads).expect("threads start");
-        let engine = Engine::new(&base, &layers, Kernels::detect(), &pool).expect("it computes");
+        let engine = Engine::new(&base, &layers, kernels, &pool).expect("it computes");
         let mut group = c.benchmark_group("prefill");
         for n in [32, 256] {
             let ids = tokens(n);
             group.throughput(Throughput::Elements(n as u64));
             let mut session = engine.session(None);
-            group.bench_function(BenchmarkId::new(format!("{threads} threads"), n), |b| {
+            group.bench_function(BenchmarkId::new(&name, n), |b| {
                 b.iter(|| session.states(&ids).expect("it computes").raw[0]);
             });
         }
@@ -37,7 +47,7 @@ fn inference(c: &mut Criterion) {
         let mut session = engine.session(None);
         let written = session.generate(&prompt, &sampling, &mut |_| Ok(true)).expect("it writes");
         group.throughput(Throughput::Elements(written.len().max(1) as u64));
-        group.bench_function(format!("{threads} threads"), |b| {
+        group.bench_function(&name, |b| {
             b.iter(|| session.generate(&prompt, &sampling, &mut |_| Ok(true)).expect("it writes"));
         });
         group.finish();
@@ -56,9 +66,9 @@ fn training(c: &mut Criterion) {
         .collect();
     let mut group = c.benchmark_group("train_step");
     group.throughput(Throughput::Elements(4 * 128));
-    for threads in [1, 2] {
+    for (kernels, threads, name) in machines() {
         let pool = Threads::new(threads).expect("threads start");
-        let engine = Engine::new(&base, &layers, Kernels::detect(), &pool).expect("it computes");
+        let engine = Engine::new(&base, &layers, kernels, &pool).expect("it computes");
         let config = LoraConfig { rank: 8, alpha: 16.0, dropout: 0.05, targets: Targets::ALL };
         let mut adapter = Adapter::fresh(config, base.config(), base.name(), 0);
         let options = Options {
@@ -75,7 +85,7 @@ fn training(c: &mut Criterion) {
         };
         let mut trainer =
             Trainer::new(&engine, &mut adapter, &examples, options).expect("there is work");
-        group.bench_function(format!("{threads} threads"), |b| {
+        group.bench_function(&name, |b| {
             b.iter(|| trainer.step().expect("it learns"));
         });
     }
@@ -85,9 +95,9 @@ fn training(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default()
-        .sample_size(20)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1));
     targets = inference, training
 }
 criterion_main!(benches);
