@@ -84,7 +84,7 @@ fn panel_sums<const M: usize, const U: usize>(
             }
         }
         for (half, parts) in parts.into_iter().enumerate() {
-            let scales = scales(panel, block, half);
+            let scales = scales(&panel.scales[block], half);
             for (sums, parts) in sums.iter_mut().zip(parts) {
                 let mut part = parts[0];
                 for other in &parts[1..] {

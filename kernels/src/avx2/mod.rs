@@ -7,7 +7,7 @@ mod matvec;
 mod packed;
 mod quantize;
 pub(crate) mod tiles;
-mod unpack;
+pub(crate) mod unpack;
 mod vector;
 
 use crate::scalar;

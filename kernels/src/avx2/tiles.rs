@@ -16,14 +16,6 @@ use crate::quant::{LINE, ROWS};
 /// Bytes between the weights that are asked for and those in use.
 const AHEAD: usize = 4096;
 
-/// A half of a line.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub fn load(line: &[u8; LINE], half: usize) -> __m256i {
-    // SAFETY: the reference covers both halves' 32 bytes.
-    unsafe { _mm256_loadu_si256(line.as_ptr().cast::<__m256i>().add(half % 2)) }
-}
-
 /// Asks for the line [`AHEAD`] of this one.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -37,16 +29,6 @@ pub fn prefetch(line: &[u8; LINE]) {
 pub fn nibbles(line: __m256i, half: usize) -> __m256i {
     let line = if half == 0 { line } else { _mm256_srli_epi16::<4>(line) };
     _mm256_and_si256(line, _mm256_set1_epi8(15))
-}
-
-/// Sixteen scales.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub fn widen(scales: &[u8; 2 * ROWS]) -> [__m256; 2] {
-    let from = scales.as_ptr().cast::<__m128i>();
-    // SAFETY: the reference covers the 32 bytes read.
-    let (low, high) = unsafe { (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1))) };
-    [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
 }
 
 /// Up to sixteen outputs; lanes without one are zero.
@@ -86,7 +68,8 @@ macro_rules! tiles {
             accumulate: bool,
             y: &mut Tile,
         ) {
-            use $crate::avx2::tiles::{load, load_outputs, prefetch, store_outputs, widen};
+            use $crate::avx2::tiles::{load_outputs, prefetch, store_outputs};
+            use $crate::avx2::unpack;
             let (token, blocks) = (y.rows().start, w.blocks());
             let lines_of_block = BLOCK / GROUP / HALVES;
             let x = &x.blocks()[token * blocks..][..T * blocks];
@@ -113,7 +96,7 @@ macro_rules! tiles {
                     // SAFETY: the panel has so many lines for each block, as asserted.
                     let line = unsafe { &*lines.as_ptr().add(block * lines_of_block + i) };
                     prefetch(line);
-                    let line = [load(line, 0), load(line, 1)];
+                    let line = [unpack::line(line, 0), unpack::line(line, 1)];
                     for half in 0..HALVES {
                         let group =
                             [group::<HALVES>(line[0], half), group::<HALVES>(line[1], half)];
@@ -127,7 +110,8 @@ macro_rules! tiles {
                     }
                 }
                 // SAFETY: the panel has scales for each block, as asserted.
-                let factors = widen(unsafe { &*scales.as_ptr().add(block) });
+                let factors = unsafe { &*scales.as_ptr().add(block) };
+                let factors = [unpack::scales(factors, 0), unpack::scales(factors, 1)];
                 for (t, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: as above.
                     let x = unsafe { &*four[t] };

@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use super::convert::{Load, store};
 use crate::panel::Panel;
-use crate::quant::{self, BLOCK, Format, GROUP, LINE, Packed, ROWS};
+use crate::quant::{BLOCK, Format, GROUP, LINE, Packed, ROWS};
 
 /// Rows whose parts of a line fill a register.
 const HALF: usize = 8;
@@ -27,13 +27,13 @@ pub fn unpack_cols(w: Packed, k: usize, col: usize, width: usize, panel: &mut Pa
                 for (i, to) in panel.chunks_mut(GROUP).enumerate() {
                     let at = k / GROUP + i;
                     let quants = widen(line(&from.lines[at], half));
-                    write_cols(&quants, scales(&from, GROUP * at / BLOCK, half), half, to);
+                    write_cols(&quants, scales(&from.scales[GROUP * at / BLOCK], half), half, to);
                 }
             }
             Format::Q4 => {
                 for (i, to) in panel.chunks_mut(2 * GROUP).enumerate() {
                     let at = k / (2 * GROUP) + i;
-                    let scales = scales(&from, 2 * GROUP * at / BLOCK, half);
+                    let scales = scales(&from.scales[2 * GROUP * at / BLOCK], half);
                     let lines = halves(line(&from.lines[at], half));
                     for (line, to) in lines.into_iter().zip(to.chunks_mut(GROUP)) {
                         write_cols(&widen(line), scales, half, to);
@@ -60,7 +60,7 @@ pub fn unpack_rows(w: Packed, k: usize, col: usize, width: usize, panel: &mut Pa
         let row = k + HALF * i;
         let (from, half) = (w.panel(row / ROWS), row % ROWS / HALF);
         let mut scale = [0.0; HALF];
-        store(&mut scale, scales(&from, col / BLOCK, half));
+        store(&mut scale, scales(&from.scales[col / BLOCK], half));
         let mut bytes = [[0; 16]; HALF];
         transpose(four_lines(w.format(), from.lines, col, half), &mut bytes);
         for ((to, bytes), scale) in to.iter_mut().zip(&bytes).zip(scale) {
@@ -134,8 +134,8 @@ pub fn line(bytes: &[u8; LINE], half: usize) -> __m256i {
 /// The scales of rows `8 half ..` of a block.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub fn scales(panel: &quant::Panel, block: usize, half: usize) -> __m256 {
-    let halves = &panel.scales[block].as_chunks::<16>().0[half];
+pub fn scales(halves: &[u8; 2 * ROWS], half: usize) -> __m256 {
+    let halves = &halves.as_chunks::<16>().0[half];
     // SAFETY: the reference covers the 16 bytes read.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })
 }
