@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! file     .name.PID.N.tmp: create, write, sync -> rename over name -> sync the folder
-//! folder   .name.PID.N.tmp/: each file as above -> rename to name, or exchange with the old name
-//!          in one step  -> sync the parent -> remove the old one
+//! folder   .name.PID.N.tmp/, locked: each file as above -> rename to name, or exchange with the old
+//!          name in one step -> sync the parent -> remove the old one's files, which are known
 //! lines    append one line in one write, sync; a line cut short is dropped when next opened
 //! ```
-//! A failure removes the temporary and leaves what was there. A cut can leave a temporary behind,
-//! which no reader looks at and [`sweep`] removes.
+//! A failure removes the temporary and leaves what was there. A cut or a kill can leave a temporary
+//! behind, which no reader looks at and [`sweep`] or [`sweep_killed`] removes.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::ffi::OsStr;
@@ -100,7 +100,7 @@ fn write_folder_steps(
     let run = Run { path };
     let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
     run.refuse_other_contents(&names)?;
-    run.folder(before, |temporary, before| {
+    run.folder(&names, before, |temporary, before| {
         files.iter().try_for_each(|(name, bytes)| run.file(&temporary.join(name), bytes, before))
     })
 }
@@ -108,8 +108,11 @@ fn write_folder_steps(
 /// Makes the folder `path`, which must be empty or absent: `fill` makes files in the folder that it
 /// is given, which becomes `path` once they are on the disk.
 ///
+/// A killed process leaves what it had made beside `path`, for [`sweep_killed`] to remove.
+///
 /// # Errors
-/// If `path` holds anything, `fill` fails or a step does; then nothing is left of it.
+/// If `path` holds anything, before or after, `fill` fails or a step does; then nothing is left of
+/// what was made, and what is in `path` stays.
 pub fn fill_folder<E: From<Error>>(
     path: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,
@@ -124,7 +127,7 @@ fn fill_folder_steps<E: From<Error>>(
 ) -> Result<(), E> {
     let run = Run { path };
     run.refuse_other_contents(&[])?;
-    run.folder(before, |temporary, before| {
+    run.folder(&[], before, |temporary, before| {
         fill(temporary)?;
         for entry in fs::read_dir(temporary).map_err(run.fail(Step::Sync))? {
             let file = entry.map_err(run.fail(Step::Sync))?.path();
@@ -134,11 +137,8 @@ fn fill_folder_steps<E: From<Error>>(
     })
 }
 
-/// Moves the folder `new` to `path`; a folder that was there ends as `new`.
-fn put_folder(new: &Path, path: &Path) -> io::Result<()> {
-    if !path.exists() {
-        return fs::rename(new, path);
-    }
+/// Lets `new` and `path`, both of them there, change places.
+fn exchange(new: &Path, path: &Path) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -146,11 +146,11 @@ fn put_folder(new: &Path, path: &Path) -> io::Result<()> {
             return Ok(());
         }
     }
-    put_in_two_steps(new, path)
+    exchange_in_steps(new, path)
 }
 
 /// The same where two folders cannot be exchanged at once.
-fn put_in_two_steps(new: &Path, path: &Path) -> io::Result<()> {
+fn exchange_in_steps(new: &Path, path: &Path) -> io::Result<()> {
     let mut old = new.as_os_str().to_owned();
     old.push(".old");
     fs::rename(path, &old)?;
@@ -192,6 +192,33 @@ pub fn sweep(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Removes the temporary folders that killed runs of [`write_folder`] and [`fill_folder`] left beside
+/// `path`: those of its name whose lock nobody holds. The system lets go of a lock however its
+/// process ends.
+///
+/// A run that has made its folder and not yet locked it, an instant later, loses it and fails.
+///
+/// # Errors
+/// If the folder that `path` is in cannot be read, or a temporary cannot be removed.
+pub fn sweep_killed(path: &Path) -> Result<(), Error> {
+    let run = Run { path };
+    for entry in fs::read_dir(parent(path)).map_err(run.fail(Step::Create))? {
+        let entry = entry.map_err(run.fail(Step::Create))?;
+        let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if folder && run.is_temporary(&entry.file_name()) {
+            // Held until it is gone. Without locks none can be told to be left.
+            let Some(_lock) = lock(&entry.path()) else { continue };
+            fs::remove_dir_all(entry.path()).map_err(run.fail(Step::Create))?;
+        }
+    }
+    Ok(())
+}
+
+/// The lock of a folder, unless someone has it or its file system knows none.
+fn lock(folder: &Path) -> Option<File> {
+    File::open(folder).ok().filter(|folder| folder.try_lock().is_ok())
+}
+
 /// One durable write of `path`.
 struct Run<'p> {
     path: &'p Path,
@@ -215,25 +242,58 @@ impl Run<'_> {
         before(step).and_then(|()| act()).map_err(self.fail(step))
     }
 
-    /// Makes a temporary folder, has it filled with synced files, and moves it to its place.
+    /// Makes a temporary folder, has it filled with synced files, and moves it to its place; what was
+    /// there may hold `names` alone.
     fn folder<E: From<Error>>(
         &self,
+        names: &[&str],
         before: Before<'_>,
         fill: impl FnOnce(&Path, Before<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let temporary = self.temporary()?;
-        let made = self
-            .step(Step::Create, before, || fs::create_dir(&temporary))
-            .map_err(E::from)
-            .and_then(|()| fill(&temporary, before))
-            .and_then(|()| {
-                self.step(Step::Sync, before, || sync_folder(&temporary))?;
-                self.step(Step::Rename, before, || put_folder(&temporary, self.path))?;
-                Ok(self.step(Step::SyncFolder, before, || sync_folder(parent(self.path)))?)
-            });
-        // Holds the old folder after an exchange, the unfinished new one after a failure.
-        fs::remove_dir_all(&temporary).ok();
-        made
+        self.step(Step::Create, before, || fs::create_dir(&temporary))?;
+        let _lock = lock(&temporary);
+        let made = fill(&temporary, before).and_then(|()| {
+            self.step(Step::Sync, before, || sync_folder(&temporary))?;
+            // Filling may have taken hours.
+            self.refuse_other_contents(names)?;
+            Ok(before(Step::Rename).map_err(self.fail(Step::Rename))?)
+        });
+        if let Err(error) = made {
+            fs::remove_dir_all(&temporary).ok();
+            return Err(error);
+        }
+        self.replace(&temporary, names)?;
+        let synced = self.step(Step::SyncFolder, before, || sync_folder(parent(self.path)));
+        remove_old(&temporary, names);
+        Ok(synced?)
+    }
+
+    /// Moves the folder `new` to its place; one that was there and holds some of `names` ends as `new`.
+    fn replace(&self, new: &Path, names: &[&str]) -> Result<(), Error> {
+        // To nothing, or in one step over an empty folder.
+        let Err(error) = fs::rename(new, self.path) else { return Ok(()) };
+        let there = fs::symlink_metadata(self.path).is_ok();
+        let exchanged = if there { exchange(new, self.path) } else { Err(error) };
+        if let Err(error) = exchanged {
+            fs::remove_dir_all(new).ok();
+            return Err(self.error(Step::Rename, error));
+        }
+        // Files that came since the last look go back to where they were put.
+        if let Err(reason) = other_contents(new, names) {
+            let reason = match exchange(new, self.path) {
+                Ok(()) => {
+                    fs::remove_dir_all(new).ok();
+                    reason
+                }
+                Err(error) => {
+                    let text = format!("{reason}; it is now {} ({error})", new.display());
+                    io::Error::new(reason.kind(), text)
+                }
+            };
+            return Err(self.error(Step::Rename, reason));
+        }
+        Ok(())
     }
 
     /// Makes `file` with `bytes`, synced.
@@ -255,6 +315,7 @@ impl Run<'_> {
             let reason = io::Error::new(io::ErrorKind::InvalidInput, "the path has no last name");
             return Err(self.error(Step::Create, reason));
         };
+        // `is_temporary` knows such names.
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let mut temporary = OsStr::new(".").to_owned();
@@ -265,6 +326,20 @@ impl Run<'_> {
                 return Ok(temporary);
             }
         }
+    }
+
+    /// Whether `name` is one that [`Run::temporary`] gives, in any process.
+    fn is_temporary(&self, name: &OsStr) -> bool {
+        let own = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let numbers = name
+            .as_encoded_bytes()
+            .strip_prefix(b".")
+            .and_then(|name| name.strip_prefix(own)?.strip_prefix(b".")?.strip_suffix(b".tmp"));
+        let number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+        numbers.is_some_and(|numbers| {
+            let mut parts = numbers.split(|&byte| byte == b'.');
+            parts.clone().count() == 2 && parts.all(number)
+        })
     }
 
     /// A rename would put a plain file in the place of `/dev/null`.
@@ -279,21 +354,35 @@ impl Run<'_> {
     }
 
     fn refuse_other_contents(&self, names: &[&str]) -> Result<(), Error> {
-        let entries = match fs::read_dir(self.path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.error(Step::Create, error)),
-        };
-        for entry in entries {
-            let name = entry.map_err(self.fail(Step::Create))?.file_name();
-            if !names.iter().any(|known| name == **known) {
-                let reason = format!("the folder holds {name:?}, which is not to be replaced");
-                let reason = io::Error::new(io::ErrorKind::AlreadyExists, reason);
-                return Err(self.error(Step::Create, reason));
-            }
+        match other_contents(self.path, names) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            refused => refused.map_err(self.fail(Step::Create)),
         }
-        Ok(())
     }
+}
+
+/// An error if `folder` holds anything else than some of `names`.
+fn other_contents(folder: &Path, names: &[&str]) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if !names.iter().any(|known| name == **known) {
+            let reason = format!("the folder holds {name:?}, which is not to be replaced");
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was replaced: `names` and the folder, or a link to it; anything else stays.
+fn remove_old(old: &Path, names: &[&str]) {
+    if old.is_symlink() {
+        fs::remove_file(old).ok();
+        return;
+    }
+    for name in names {
+        fs::remove_file(old.join(name)).ok();
+    }
+    fs::remove_dir(old).ok();
 }
 
 fn parent(path: &Path) -> &Path {

@@ -143,7 +143,10 @@ impl Shared {
                 chunk = take();
             }
         }));
-        if outcome.is_err() {
+        if let Err(payload) = outcome {
+            // Dropping it here could panic again: the caller would leave with workers inside the job,
+            // a worker would never leave. The message was printed where the panic began.
+            core::mem::forget(payload);
             self.desk.next.store(chunks, Ordering::Relaxed);
             self.panicked.store(true, Ordering::Release);
         }

@@ -32,6 +32,14 @@ fn a_quantised_folder_serves_every_command() {
     };
     assert!(say(&[]).split_whitespace().count() > 2);
     assert_eq!(say(&["--activations", "f32"]), say(&["--activations", "f32", "--threads", "1"]));
+    let mut replies = Vec::new();
+    for precision in [&[][..], &["--kv", "i8"]] {
+        let [one, three] =
+            ["1", "3"].map(|threads| say(&[precision, &["--threads", threads]].concat()));
+        assert_eq!(one, three, "threads change the reply: {precision:?}");
+        replies.push(one);
+    }
+    assert!(replies.iter().all(|reply| !reply.trim().is_empty()), "{replies:?}");
     let data = place.stream("data.jsonl", 4);
     let adapter = place.path("adapter");
     let train = ["train", "--model", &out, "--data", &data, "--out", &adapter, "--steps", "2"];
@@ -50,6 +58,17 @@ fn a_table_of_errors_is_printed_for_a_person() {
         assert!(run.stdout.contains(part), "{part}: {run:?}");
     }
     assert_eq!(place.names(), ["out"]);
+}
+
+#[test]
+fn what_a_killed_run_left_beside_the_folder_is_removed() {
+    let place = Place::new();
+    for left in [".out.71.0.tmp", ".other.71.0.tmp"] {
+        fs::create_dir(place.path(left)).expect(left);
+        fs::write(place.path(&format!("{left}/model.safetensors")), b"half").expect(left);
+    }
+    built_in(&place, &["--to", "q8"]);
+    assert_eq!(place.names(), [".other.71.0.tmp", "out"]);
 }
 
 #[test]
@@ -203,6 +222,19 @@ fn a_model_is_measured_against_the_one_that_it_was_made_from() {
     homespun(&[&verify[..], &["builtin", "--tokens", "0"]].concat()).refused(&["--tokens"]);
     homespun(&["verify", "--model", &out, "--tokens", "5"]).refused(&["--against"]);
     homespun(&["verify", "--model", "nowhere"]).refused(&["nowhere", "No such file"]);
+}
+
+#[test]
+fn a_reference_without_room_for_two_tokens_is_refused() {
+    let mut model = SmallModel::new();
+    model.config["max_position_embeddings"] = json!(1);
+    let folder = model.write();
+    let folder = folder.to_str().expect("UTF-8");
+    let verify = ["verify", "--model", folder, "--against", folder, "--tokens", "5"];
+    homespun(&verify).refused(&["config.json", "`max_position_embeddings` is 1"]);
+    model.config["max_position_embeddings"] = json!(2);
+    model.write();
+    homespun(&verify).fine();
 }
 
 #[test]

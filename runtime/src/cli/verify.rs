@@ -75,8 +75,7 @@ fn compare(
     let (reference_layers, layers) = (reference.layers()?, checkpoint.layers()?);
     let (model, writer) = (checkpoint.model(&layers)?, reference.model(&reference_layers)?);
     let fail = |error| format!("{theirs} or {ours}: {error}");
-    let texts = quantize::write(&writer, compute, reference.special_tokens(), tokens, seed)
-        .map_err(fail)?;
+    let texts = quantize::write(reference, &writer, compute, tokens, seed)?;
     let mut rows = Vec::new();
     for (activations, int8) in [("f32", false), ("i8", true)] {
         if int8 && checkpoint.quantization().is_none() {

@@ -157,14 +157,86 @@ fn a_folder_whose_filling_fails_or_that_holds_something_is_not_made() {
 }
 
 #[test]
+fn files_that_come_while_a_folder_is_made_stay_and_end_it() {
+    // While it is filled, and between the last look and the rename.
+    for late in [Step::Sync, Step::Rename] {
+        for known in [&[][..], &[("a", &b"1"[..])]] {
+            let folder = tempfile::tempdir().expect("folder");
+            let out = folder.path().join("model");
+            fs::create_dir(&out).expect("empty");
+            let letter = || fs::write(out.join("letter"), b"dear");
+            let mut before = |step| if step == late { letter() } else { Ok(()) };
+            let fill = |place: &Path| {
+                fs::write(place.join("a"), b"2").expect("a");
+                Ok::<_, Error>(())
+            };
+            let error = if known.is_empty() {
+                fill_folder_steps(&out, fill, &mut before)
+            } else {
+                write_folder(&out, known).expect("first");
+                write_folder_steps(&out, &[("a", b"2")], &mut before)
+            };
+            let error = error.expect_err("a letter came");
+            assert!(error.source.to_string().contains("letter"), "{}", error.source);
+            assert_eq!(fs::read(out.join("letter")).expect("kept"), b"dear");
+            let there: &[&str] = if known.is_empty() { &["letter"] } else { &["a", "letter"] };
+            assert_eq!(names(&out), there);
+            assert_eq!(names(folder.path()), ["model"], "a temporary stayed");
+        }
+    }
+}
+
+#[test]
+fn a_link_to_a_folder_is_replaced_and_its_folder_stays() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (mine, out) = (folder.path().join("mine"), folder.path().join("out"));
+    write_folder(&mine, &[("a", b"1")]).expect("mine");
+    std::os::unix::fs::symlink(&mine, &out).expect("link");
+    write_folder(&out, &[("a", b"2")]).expect("out");
+    assert_eq!(fs::read(mine.join("a")).expect("mine"), b"1");
+    assert_eq!(fs::read(out.join("a")).expect("out"), b"2");
+    assert_eq!(names(folder.path()), ["mine", "out"]);
+}
+
+#[test]
+fn what_killed_runs_left_beside_a_folder_is_swept_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("model");
+    let others = [
+        ".model.71.tmp",
+        ".model.71.3.tmp.old",
+        ".model.71.x.tmp",
+        ".model.v2.71.0.tmp",
+        ".other.71.0.tmp",
+        "model.71.0.tmp",
+    ];
+    let dead = [".model.1.0.tmp", ".model.4194999.12.tmp"];
+    for name in others.iter().chain(&dead) {
+        fs::create_dir(folder.path().join(name)).expect(name);
+        fs::write(folder.path().join(name).join("a"), b"1").expect(name);
+    }
+    fs::write(folder.path().join(".model.71.9.tmp"), b"a file").expect("file");
+    let fill = |place: &Path| {
+        sweep_killed(&out).expect("sweep");
+        assert!(place.is_dir(), "a run at work lost its folder");
+        let left = names(folder.path());
+        assert_eq!(left.len(), others.len() + 2, "{left:?}");
+        assert!(dead.iter().all(|dead| left.iter().all(|name| name != dead)), "{left:?}");
+        Ok::<_, Error>(())
+    };
+    fill_folder(&out, fill).expect("filled");
+    assert!(sweep_killed(&folder.path().join("none/out")).is_err());
+}
+
+#[test]
 fn folders_that_cannot_be_exchanged_are_replaced_in_two_steps() {
     let folder = tempfile::tempdir().expect("folder");
     let (new, path) = (folder.path().join("new"), folder.path().join("path"));
     write_folder(&path, &[("a", b"1")]).expect("old");
-    assert!(put_in_two_steps(&new, &path).is_err(), "there is no new folder");
+    assert!(exchange_in_steps(&new, &path).is_err(), "there is no new folder");
     assert_eq!(fs::read(path.join("a")).expect("kept"), b"1");
     write_folder(&new, &[("a", b"2")]).expect("new");
-    put_in_two_steps(&new, &path).expect("replaced");
+    exchange_in_steps(&new, &path).expect("replaced");
     assert_eq!(fs::read(path.join("a")).expect("read"), b"2");
     assert_eq!(fs::read(new.join("a")).expect("the old one, to be removed"), b"1");
     assert_eq!(names(folder.path()), ["new", "path"]);

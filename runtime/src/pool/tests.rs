@@ -82,6 +82,38 @@ fn a_panicking_chunk_reaches_the_caller_and_the_pool_lives_on() {
     }
 }
 
+/// A panic's payload that panics once more as it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("planted, in a drop");
+    }
+}
+
+#[test]
+fn a_payload_that_panics_as_it_drops_ends_neither_the_caller_nor_a_worker_early() {
+    let pool = Threads::new(2).unwrap();
+    let caller = std::thread::current().id();
+    for by_caller in [true, false] {
+        let (both, ended) = (Barrier::new(2), AtomicUsize::new(0));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(2, &|_| {
+                both.wait();
+                if (std::thread::current().id() == caller) == by_caller {
+                    std::panic::panic_any(Bomb);
+                }
+                std::thread::sleep(20 * SPIN);
+                ended.store(1, Ordering::Relaxed);
+            });
+        }));
+        let payload = outcome.expect_err("a chunk panicked");
+        assert!(!payload.is::<Bomb>(), "the payload came out of the pool");
+        assert_eq!(ended.into_inner(), 1, "the caller went on before the other chunk had ended");
+        once_each(&pool, 8);
+    }
+}
+
 #[test]
 fn parked_workers_wake_for_a_late_job() {
     let pool = Threads::new(2).unwrap();

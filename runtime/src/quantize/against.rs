@@ -6,6 +6,8 @@
 //! agreement    share of the positions where both find the same token the likeliest
 //! ```
 
+use std::path::PathBuf;
+
 use homespun_core::arena::Arena;
 use homespun_core::cache::{KvCache, KvType};
 use homespun_core::compute::Compute;
@@ -13,13 +15,29 @@ use homespun_core::config::Config;
 use homespun_core::model::{self, Model};
 use homespun_core::sampler::{Sampler, Sampling};
 
-use crate::checkpoint::SpecialTokens;
+use crate::checkpoint::{self, Checkpoint, SpecialTokens};
 use crate::progress::Progress;
 
 /// Tokens of a text at most.
 const LENGTH: usize = 512;
 /// Rows of logits that are held at once.
 const ROWS: usize = 32;
+
+/// Why a model writes no text.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It has no room for any.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// It fails.
+    #[error("{}: {source}", folder.display())]
+    Model {
+        /// Where it lies.
+        folder: PathBuf,
+        /// What went wrong in it.
+        source: model::Error,
+    },
+}
 
 /// Tokens that a model wrote, its start token first.
 pub type Text = Vec<u32>;
@@ -44,11 +62,34 @@ impl Comparison {
     }
 }
 
-/// Texts of `model` with `tokens` predicted tokens in all, drawn at temperature 1 from `seed`.
+/// Texts of `model`, which is that of `checkpoint`, with `tokens` predicted tokens in all, drawn at
+/// temperature 1 from `seed`.
 ///
 /// # Errors
-/// If the model fails.
+/// If the model fails, or its context is too short for a start token and another.
 pub fn write(
+    checkpoint: &Checkpoint,
+    model: &Model,
+    compute: Compute,
+    tokens: usize,
+    seed: u64,
+) -> Result<Vec<Text>, WriteError> {
+    if model.config.max_context < 2 {
+        return Err(WriteError::Checkpoint(checkpoint::Error::Field {
+            file: checkpoint.path().join("config.json"),
+            field: "max_position_embeddings".to_owned(),
+            reason: format!(
+                "is {}; a model that writes a text has room for 2 tokens or more",
+                model.config.max_context
+            ),
+        }));
+    }
+    draw(model, compute, checkpoint.special_tokens(), tokens, seed)
+        .map_err(|source| WriteError::Model { folder: checkpoint.path().to_path_buf(), source })
+}
+
+/// The same for a model with room for a token after the first.
+fn draw(
     model: &Model,
     compute: Compute,
     special: &SpecialTokens,

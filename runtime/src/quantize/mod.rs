@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use homespun_kernels::quant::{self, Format, Packed, ROWS};
 use homespun_kernels::{Data, Matrix, Pool, Storage, pairs_mut};
 
-pub use against::{Comparison, Text, compare, write};
+pub use against::{Comparison, Text, WriteError, compare, write};
 pub use beside::Files;
 pub use errors::{Figures, Kind};
 pub use verify::{Hashes, Verdict, verify};
@@ -90,7 +90,7 @@ pub struct Report {
 ///
 /// # Errors
 /// If the model is quantised already or has a weight that is not finite, if `out` holds anything or
-/// the disk too little; then nothing is left at `out`.
+/// the disk too little; then nothing is left at `out`. What a killed run left beside it goes first.
 pub fn quantize(
     checkpoint: &Checkpoint,
     files: Files,
@@ -102,6 +102,7 @@ pub fn quantize(
         return Err(Error::Already { file: checkpoint.path().join("config.json") });
     }
     durable::check_folder(out, &[])?;
+    durable::sweep_killed(out)?;
     let names = &checkpoint.config().family.spec().names;
     let parts = checkpoint.parts()?;
     let format = |part: &Part| quantization.format_of(names, &part.name);
@@ -185,7 +186,7 @@ fn pack(
     for (i, found) in found.into_iter().enumerate() {
         figures.add(&found.map_err(|error| (i * ROWS, error))?);
     }
-    debug_assert_eq!(format.bytes(rows, cols), Some(bytes.len()));
+    assert_eq!(format.bytes(rows, cols), Some(bytes.len()));
     Ok((bytes, figures))
 }
 
