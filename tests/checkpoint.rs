@@ -121,6 +121,23 @@ fn a_tensor_that_lies_askew_has_the_same_values() {
 }
 
 #[test]
+fn a_decoded_token_reads_the_head_once_however_often_it_is_stored() {
+    let mut model = SmallModel::new();
+    let open = |model: &SmallModel| Checkpoint::open(&model.write()).expect("model");
+    let read = |checkpoint: &Checkpoint| checkpoint.decode_bytes().expect("parts");
+    let tied = open(&model);
+    assert_eq!(read(&tied), tied.weight_bytes());
+    let embed = model.tensor("model.embed_tokens.weight").clone();
+    model.tensors.insert("lm_head.weight".to_owned(), embed.clone());
+    let twice = open(&model);
+    assert_eq!(twice.weight_bytes(), tied.weight_bytes() + embed.2.len() as u64);
+    assert_eq!(read(&twice), read(&tied));
+    // Untied: a row of the embedding, which does not count, and the whole head.
+    model.tensor("lm_head.weight").2[0] ^= 1;
+    assert_eq!(read(&open(&model)), read(&tied));
+}
+
+#[test]
 fn a_head_is_tied_when_the_weights_are() {
     let mut model = SmallModel::new();
     let embed = model.tensor("model.embed_tokens.weight").clone();

@@ -4,11 +4,13 @@
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
+use homespun_core::cache::KvType;
+use homespun_core::compute::Compute;
 use homespun_core::lora::{LoraConfig, Targets};
-use homespun_kernels::Serial;
+use homespun_kernels::{Kernels, Serial};
 use homespun_runtime::adapter::Adapter;
 use homespun_runtime::checkpoint::Checkpoint;
-use homespun_runtime::quantize;
+use homespun_runtime::{engine, quantize};
 
 use crate::quantised::{Q4, copy};
 use crate::small_model::{SmallModel, put, safetensors_file};
@@ -114,6 +116,18 @@ fn flipped_bytes_of_a_configuration_never_panic() {
     }
 }
 
+/// The model at work, with activations in f32 and in int8; NaN is no failure.
+fn logits(checkpoint: &Checkpoint) -> Result<(), ()> {
+    let layers = checkpoint.layers().map_err(drop)?;
+    let model = checkpoint.model(&layers).map_err(drop)?;
+    for int8 in [false, true] {
+        let compute = Compute::serial(Kernels::detect()).with_int8(int8);
+        let found = engine::logits(&model, compute, KvType::F32, None, &[1, 5, 2]).map_err(drop)?;
+        assert_eq!(found.len(), 3 * checkpoint.config().vocab);
+    }
+    Ok(())
+}
+
 #[test]
 fn flipped_bytes_of_a_quantised_folder_never_panic() {
     let (_place, packed) = copy(&SmallModel::new().write(), Q4);
@@ -137,6 +151,7 @@ fn flipped_bytes_of_a_quantised_folder_never_panic() {
         put(folder.path(), "model.safetensors", &weights);
         let scan = || {
             let checkpoint = Checkpoint::open(folder.path()).map_err(drop)?;
+            logits(&checkpoint)?;
             let verdict = quantize::verify(&checkpoint, &Serial).map_err(drop)?;
             if verdict.damage.is_empty() { Ok(()) } else { Err(()) }
         };

@@ -211,10 +211,6 @@ pub fn run(
     let embed = weights.embed;
     let linear = weights.layers.first().map_or(embed, |layer| layer.gate_proj.weight);
     let packed = matches!(linear.storage(), Storage::Packed(_));
-    let unread = match base.config().tied {
-        true => 0,
-        false => embed.dtype().matrix_bytes(embed.rows(), embed.cols()).unwrap_or(0) as u64,
-    };
     Ok(Report {
         model: subject.name(),
         isa: kernels.isa().name(),
@@ -223,7 +219,7 @@ pub fn run(
         dtype: linear.dtype().name(),
         int8: packed && settings.precision.int8,
         weight_bytes: base.checkpoint().weight_bytes(),
-        decode_bytes: base.checkpoint().weight_bytes() - unread,
+        decode_bytes: base.checkpoint().decode_bytes().map_err(engine::Error::from)?,
         prefill_operations: prefill_flop,
         load,
         tokenizer,

@@ -18,17 +18,16 @@ use half::{bf16, f16};
 use homespun_core::rng::{Rng, hash};
 use homespun_kernels::quant::{self, Format, ROWS};
 use homespun_kernels::{DType, Pool};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::shape::{Kind, Shape};
 use crate::checkpoint::Quantization;
+use crate::checkpoint::header::header_bytes;
 
 /// Standard deviation of the weights.
 const DEVIATION: f32 = 0.02;
 /// Elements that are made at once, more or less: rows of a packed matrix go whole.
 const PIECE: usize = 1 << 20;
-/// Where the data of a file and its tensors begin.
-const ALIGN: usize = 64;
 
 /// How weights can be stored.
 pub const DTYPES: [DType; 5] = [DType::F32, DType::Bf16, DType::F16, DType::Q8, DType::Q4];
@@ -152,11 +151,7 @@ fn layout(shape: &Shape, dtype: DType) -> (Vec<u8>, Vec<Place>) {
         entries.insert(name, entry);
         places.push(place);
     }
-    let mut json = Value::Object(entries).to_string();
-    let padded = (8 + json.len()).next_multiple_of(ALIGN) - 8;
-    json.extend(core::iter::repeat_n(' ', padded - json.len()));
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.extend_from_slice(json.as_bytes());
+    let header = header_bytes(entries);
     for place in &mut places {
         place.at += header.len() as u64;
     }

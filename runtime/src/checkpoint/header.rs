@@ -14,11 +14,15 @@ use std::path::Path;
 pub(super) use safetensors::Dtype;
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
+use serde_json::Value;
 
-use super::{Error, file_error};
+use super::{Error, Object, file_error};
 
 /// The longest header that is read; a real one has some 100 bytes a tensor.
 const MAX_HEADER: u64 = 16 << 20;
+
+/// Where the tensors of a file that homespun writes begin, and each packed one of them.
+const ALIGN: usize = 64;
 
 /// Before a tensor's name in the metadata: its SHA-256.
 pub(crate) const HASH: &str = "sha256:";
@@ -53,6 +57,13 @@ pub(crate) fn read_hashes(file: &Path, bytes: &[u8]) -> Result<BTreeMap<String, 
     let (_, metadata) = parse(file, bytes)?;
     let texts = metadata.metadata().iter().flatten();
     Ok(texts.filter_map(|(k, v)| Some((k.strip_prefix(HASH)?.to_owned(), v.clone()))).collect())
+}
+
+/// The first bytes of a file whose header is `json`, with spaces up to a multiple of 64.
+pub(crate) fn header_bytes(json: Object) -> Vec<u8> {
+    let mut text = Value::Object(json).to_string().into_bytes();
+    text.resize((8 + text.len()).next_multiple_of(ALIGN) - 8, b' ');
+    [&(text.len() as u64).to_le_bytes()[..], &text].concat()
 }
 
 /// The header's length and contents.

@@ -30,7 +30,30 @@ pub enum Weight<'a> {
     Vector(Data<'a>),
 }
 
+impl Part<'_> {
+    /// Its bytes as stored.
+    pub fn bytes(&self) -> u64 {
+        let (dtype, rows, cols) = match self.weight {
+            Weight::Matrix(matrix) => (matrix.dtype(), matrix.rows(), matrix.cols()),
+            Weight::Vector(data) => (data.dtype(), 1, data.len()),
+        };
+        // It lies in memory, so it has so many.
+        dtype.matrix_bytes(rows, cols).unwrap_or(0) as u64
+    }
+}
+
 impl Checkpoint {
+    /// Bytes of weights that one decoded token reads: each of the model's once, whatever else is
+    /// stored, but of an embedding that is not the head only a row, which does not count.
+    ///
+    /// # Errors
+    /// None that [`Checkpoint::open`] has not seen.
+    pub fn decode_bytes(&self) -> Result<u64, Error> {
+        let embed = self.config.family.spec().names.embed;
+        let read = |part: &&Part| self.config.tied || part.name != embed;
+        Ok(self.parts()?.iter().filter(read).map(Part::bytes).sum())
+    }
+
     /// Every tensor that the model uses, once; a tied head is left out.
     ///
     /// # Errors

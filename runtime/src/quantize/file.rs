@@ -19,7 +19,7 @@ use homespun_kernels::quant::{Format, ROWS};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::header::HASH;
+use crate::checkpoint::header::{HASH, header_bytes};
 use crate::checkpoint::{Object, Part, Weight};
 
 /// Its name in a folder.
@@ -113,9 +113,7 @@ impl<'p, 'a> WeightsFile<'p, 'a> {
             from = to;
         }
         json.insert("__metadata__".to_owned(), Value::Object(metadata));
-        let mut text = Value::Object(json).to_string().into_bytes();
-        text.resize((8 + text.len()).next_multiple_of(64) - 8, b' ');
-        [&(text.len() as u64).to_le_bytes()[..], &text].concat()
+        header_bytes(json)
     }
 }
 
@@ -131,7 +129,9 @@ impl<'p, 'a> Slot<'p, 'a> {
                     DType::F32 => ("F32", 4),
                     DType::Bf16 => ("BF16", 2),
                     DType::F16 => ("F16", 2),
-                    DType::I8 | DType::Q8 | DType::Q4 => ("I8", 1),
+                    DType::I8 | DType::Q8 | DType::Q4 => {
+                        unreachable!("a checkpoint opens with floats for vectors alone")
+                    }
                 };
                 (dtype, vec![data.len()], size)
             }
