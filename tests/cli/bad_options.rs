@@ -67,6 +67,14 @@ fn values_out_of_range_are_named_by_their_option() {
 }
 
 #[test]
+fn an_instruction_set_of_another_machine_is_told_from_one_that_there_is_not() {
+    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    let isa = |name| homespun(&["generate", "--model", "builtin", "--prompt", "Hi", "--isa", name]);
+    isa(foreign).refused(&["--isa", &format!("this CPU has no {foreign}; it has scalar")]);
+    isa("mmx").refused(&["--isa", "unknown name \"mmx\"; this CPU has scalar"]);
+}
+
+#[test]
 fn options_that_exclude_each_other_are_refused() {
     let place = Place::new();
     let data = place.stream("data.jsonl", 2);

@@ -26,6 +26,24 @@ fn every_command_has_a_help_with_an_example_that_parses() {
             panic!("{words:?}: {error}");
         }
     }
+    for (name, kv, activations) in [
+        ("chat", "f16", "i8"),
+        ("generate", "f16", "i8"),
+        ("bench", "f16", "i8"),
+        ("logits", "f32", "f32"),
+        ("score", "f32", "f32"),
+        ("evaluate", "f32", "f32"),
+    ] {
+        let help = homespun(&[name, "--help"]).fine().stdout;
+        // Long lines are wrapped.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (option, default) in [("--kv", kv), ("--activations", activations)] {
+            let text = help.split_once(&format!("{option} <TYPE>")).expect(name).1;
+            let text = text.split_once(']').expect("a default").0;
+            assert!(text.ends_with(&format!("[default: {default}")), "{name} {option}: {text}");
+        }
+        assert_eq!(help.contains("the loss keeps none"), name == "evaluate", "{help}");
+    }
     let all = homespun(&["--help"]).fine().stdout;
     assert!(all.contains("personalize") && all.contains("demo"), "{all}");
     homespun(&["nonsense"]).refused(&["nonsense"]);

@@ -6,10 +6,9 @@ use clap::ArgGroup;
 use homespun_kernels::DType;
 
 use super::Outcome;
-use super::options::{Machine, PrecisionArgs, print_json, say};
+use super::options::{FastArgs, Machine, is_builtin, print_json, say};
 use crate::bench::shape::{self, Shape};
 use crate::bench::{self, Settings, Subject, Train, synthetic};
-use crate::engine::Precision;
 
 /// Measure prefill, decode, training, load time and memory, beside this machine's own limits
 #[derive(clap::Args)]
@@ -57,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long)]
     markdown: bool,
     #[command(flatten)]
-    precision: PrecisionArgs,
+    precision: FastArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
@@ -67,11 +66,11 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         decode: args.decode,
         train: args.train.then_some(Train { length, batch }),
         repeat: args.repeat,
-        precision: args.precision.get(Precision::FAST)?,
+        precision: args.precision.get()?,
     };
     let (kernels, pool) = (machine.kernels()?, machine.pool()?);
     let subject = match (&args.model, &args.synthetic) {
-        (Some(model), _) if model.as_os_str() == "builtin" => Subject::BuiltIn,
+        (Some(model), _) if is_builtin(model) => Subject::BuiltIn,
         (Some(model), _) => Subject::Folder(model.clone()),
         (None, Some(name)) => {
             let (shape, dtype) = (shape(name)?, dtype(&args.dtype)?);

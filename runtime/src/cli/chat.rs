@@ -3,9 +3,9 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs, PrecisionArgs, SamplingArgs};
+use super::options::{AdapterArgs, FastArgs, Machine, ModelArgs, SamplingArgs};
 use crate::dialogue::{Message, Role};
-use crate::engine::{Engine, Precision};
+use crate::engine::Engine;
 
 /// Talk with a model; replies stream as they are written
 #[derive(clap::Args)]
@@ -23,11 +23,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
-    precision: PrecisionArgs,
+    precision: FastArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let precision = args.precision.get(Precision::FAST)?;
+    let precision = args.precision.get()?;
     let mut sampling = args.sampling.get();
     let base = args.model.open()?;
     let layers = base.layers()?;

@@ -6,8 +6,8 @@ use homespun_core::sampler;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs, PrecisionArgs, print_json, say};
-use crate::engine::{Engine, Precision, Sampling};
+use super::options::{AdapterArgs, LossArgs, Machine, ModelArgs, print_json, say};
+use crate::engine::{Engine, Sampling};
 use crate::personalize::evaluate;
 use crate::progress::Progress;
 
@@ -43,11 +43,11 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    precision: PrecisionArgs,
+    precision: LossArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let precision = args.precision.get(Precision::EXACT)?;
+    let precision = args.precision.get()?;
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;

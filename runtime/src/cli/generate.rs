@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::ArgGroup;
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs, PrecisionArgs, SamplingArgs};
+use super::options::{AdapterArgs, FastArgs, Machine, ModelArgs, SamplingArgs};
 use crate::dialogue::{self, Message, Role};
-use crate::engine::{Base, Engine, Error, Precision};
+use crate::engine::{Base, Engine, Error};
 
 /// Write a reply to a prompt or to a dialogue
 #[derive(clap::Args)]
@@ -33,11 +33,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
-    precision: PrecisionArgs,
+    precision: FastArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let precision = args.precision.get(Precision::FAST)?;
+    let precision = args.precision.get()?;
     let sampling = args.sampling.get();
     let base = args.model.open()?;
     let layers = base.layers()?;

@@ -9,10 +9,10 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::Outcome;
-use super::options::{AdapterArgs, Machine, ModelArgs, PrecisionArgs};
+use super::options::{AdapterArgs, ExactArgs, Machine, ModelArgs};
 use crate::adapter::Adapter;
 use crate::durable;
-use crate::engine::{self, Precision};
+use crate::engine::{self};
 
 /// Write the logits of given tokens as a safetensors file with the tensor `logits` (T, V)
 #[derive(clap::Args)]
@@ -31,11 +31,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
-    precision: PrecisionArgs,
+    precision: ExactArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let precision = args.precision.get(Precision::EXACT)?;
+    let precision = args.precision.get()?;
     let checkpoint = args.model.checkpoint()?;
     let layers = checkpoint.layers()?;
     let model = Model { config: *checkpoint.config(), weights: checkpoint.weights(&layers)? };

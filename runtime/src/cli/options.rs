@@ -84,32 +84,52 @@ impl ModelArgs {
     }
 }
 
-/// How exactly the model computes.
+/// How exactly the model computes: unless told otherwise, fast or exactly. `LOSS`: a command that
+/// measures the loss too, which has no cache and an exact head.
 #[derive(Args)]
-pub(crate) struct PrecisionArgs {
-    /// How keys and values are kept: f32, f16 or i8
-    #[arg(long, value_name = "TYPE")]
-    kv: Option<String>,
-    /// What linear layers with q8 or q4 weights take: f32 or i8
-    #[arg(long, value_name = "TYPE")]
-    activations: Option<String>,
+pub(crate) struct PrecisionArgs<const FAST: bool, const LOSS: bool> {
+    #[arg(long, value_name = "TYPE", default_value = Self::USUAL.kv.name(), help = Self::KV_HELP)]
+    kv: String,
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = if Self::USUAL.int8 { "i8" } else { "f32" },
+        help = Self::ACTIVATIONS_HELP
+    )]
+    activations: String,
 }
 
-impl PrecisionArgs {
-    /// What was asked for, else `usual`.
-    pub(crate) fn get(&self, usual: Precision) -> Result<Precision, String> {
-        let kv = match &self.kv {
-            None => usual.kv,
-            Some(name) => KvType::ALL
-                .into_iter()
-                .find(|kv| kv.name() == name)
-                .ok_or_else(|| format!("--kv: {name:?} is not f32, f16 or i8"))?,
-        };
-        let int8 = match self.activations.as_deref() {
-            None => usual.int8,
-            Some("f32") => false,
-            Some("i8") => true,
-            Some(name) => return Err(format!("--activations: {name:?} is not f32 or i8")),
+/// Of commands that talk, and of `bench`.
+pub(crate) type FastArgs = PrecisionArgs<true, false>;
+/// Of commands that measure states.
+pub(crate) type ExactArgs = PrecisionArgs<false, false>;
+/// Of `evaluate`.
+pub(crate) type LossArgs = PrecisionArgs<false, true>;
+
+impl<const FAST: bool, const LOSS: bool> PrecisionArgs<FAST, LOSS> {
+    const USUAL: Precision = if FAST { Precision::FAST } else { Precision::EXACT };
+    const KV_HELP: &str = if LOSS {
+        "How keys and values are kept while replies are written: f32, f16 or i8; the loss keeps none"
+    } else {
+        "How keys and values are kept: f32, f16 or i8"
+    };
+    const ACTIVATIONS_HELP: &str = if LOSS {
+        "What linear layers with q8 or q4 weights take: f32 or i8; in the loss, the head takes f32"
+    } else {
+        "What linear layers with q8 or q4 weights take: f32 or i8"
+    };
+
+    /// As the engine takes it.
+    pub(crate) fn get(&self) -> Result<Precision, String> {
+        let (kv, activations) = (&self.kv, &self.activations);
+        let kv = KvType::ALL
+            .into_iter()
+            .find(|one| one.name() == kv)
+            .ok_or_else(|| format!("--kv: {kv:?} is not f32, f16 or i8"))?;
+        let int8 = match activations.as_str() {
+            "f32" => false,
+            "i8" => true,
+            _ => return Err(format!("--activations: {activations:?} is not f32 or i8")),
         };
         Ok(Precision { kv, int8 })
     }

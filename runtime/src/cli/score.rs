@@ -7,10 +7,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Outcome;
-use super::options::{
-    LexiconArgs, Machine, ModelArgs, PrecisionArgs, ScoringArgs, print_json, say,
-};
-use crate::engine::{Engine, Precision};
+use super::options::{ExactArgs, LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say};
+use crate::engine::Engine;
 use crate::lexicon::Table;
 use crate::personalize::buffer::Buffer;
 use crate::personalize::score::{Earlier, Scorer};
@@ -42,11 +40,11 @@ pub(crate) struct Args {
     #[arg(long)]
     json_lines: bool,
     #[command(flatten)]
-    precision: PrecisionArgs,
+    precision: ExactArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let precision = args.precision.get(Precision::EXACT)?;
+    let precision = args.precision.get()?;
     let scoring = args.scoring.get()?;
     let base = args.model.open()?;
     let layers = base.layers()?;
