@@ -9,8 +9,12 @@
 
 /// Multiply-adds that are worth waking other threads for.
 const WORTH: usize = 1 << 18;
-/// Multiply-adds of one chunk, about, when weights are used once and memory is the limit.
+/// Multiply-adds of one chunk, at least, when weights are used once and memory is the limit.
 const CHUNK_STREAMED: usize = 1 << 16;
+/// The same, at most: each chunk begins with weights that nothing has fetched ahead.
+const LARGEST_STREAMED: usize = 1 << 20;
+/// Chunks of streamed weights that share the work evenly enough between unlike cores.
+const STREAMED_CHUNKS: usize = 16;
 /// Multiply-adds of one chunk, about, when weights are used by many rows.
 const CHUNK_REUSED: usize = 1 << 19;
 /// Columns come in panels of this width.
@@ -41,7 +45,7 @@ fn cut(rows: usize, cols: usize, depth: usize, step: usize) -> (usize, usize) {
     if work < WORTH {
         return whole;
     }
-    let goal = if rows == 1 { CHUNK_STREAMED } else { CHUNK_REUSED };
+    let goal = if rows == 1 { streamed(work) } else { CHUNK_REUSED };
     if rows == 1 || cols >= 4 * COLS {
         let cols = goal.div_ceil(rows.saturating_mul(depth)).next_multiple_of(step);
         (rows, cols.min(whole.1))
@@ -49,6 +53,11 @@ fn cut(rows: usize, cols: usize, depth: usize, step: usize) -> (usize, usize) {
         let rows = goal.div_ceil(cols.saturating_mul(depth)).next_multiple_of(ROWS);
         (rows.min(whole.0), cols)
     }
+}
+
+/// Multiply-adds of one chunk of `work` when weights are used once.
+fn streamed(work: usize) -> usize {
+    (work / STREAMED_CHUNKS).clamp(CHUNK_STREAMED, LARGEST_STREAMED)
 }
 
 /// Panels of packed weights come in twos.
@@ -62,7 +71,7 @@ pub(crate) fn packed_chunk(rows: usize, cols: usize, depth: usize) -> (usize, us
     if work < WORTH {
         return whole;
     }
-    let weights = CHUNK_STREAMED.min(CHUNK_REUSED / rows);
+    let weights = if rows == 1 { streamed(work) } else { CHUNK_STREAMED.min(CHUNK_REUSED / rows) };
     let step = if rows == 1 { COLS } else { PANEL_COLS };
     (rows, weights.div_ceil(depth).max(1).next_multiple_of(step).min(cols))
 }
@@ -83,10 +92,11 @@ mod tests {
     fn small_products_stay_whole_and_large_ones_split_along_the_longer_side() {
         assert_eq!(chunk(0, 0, 0), (1, 1));
         assert_eq!(chunk(2, 64, 64), (2, 64));
-        assert_eq!(chunk(1, 4096, 4096), (1, 16));
+        assert_eq!(chunk(1, 4096, 4096), (1, 256));
         assert_eq!(chunk(4, 576, 576), (4, 240));
         assert_eq!(chunk(256, 576, 576), (256, 64));
-        assert_eq!(chunk_of_columns(1, 4096, 4096), (1, 64));
+        assert_eq!(chunk_of_columns(1, 4096, 4096), (1, 256));
+        assert_eq!(chunk_of_columns(1, 1024, 1024), (1, 64));
         assert_eq!(chunk(4096, 8, 576), (120, 8));
     }
 
@@ -94,7 +104,7 @@ mod tests {
     fn chunks_of_packed_weights_are_whole_panels_and_as_large_for_few_tokens_as_for_one() {
         assert_eq!(packed_chunk(0, 0, 0), (1, 1));
         assert_eq!(packed_chunk(2, 64, 64), (2, 64));
-        assert_eq!(packed_chunk(1, 4096, 4096), (1, 16));
+        assert_eq!(packed_chunk(1, 4096, 4096), (1, 256));
         assert_eq!(packed_chunk(1, 576, 576), (1, 128));
         assert_eq!(packed_chunk(4, 576, 576), (4, 128));
         assert_eq!(packed_chunk(512, 192, 576), (512, 32));
