@@ -148,6 +148,7 @@ fn difference_alone(
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter takes minutes for all shapes")]
 fn an_output_has_the_same_bits_whatever_is_made_with_it() {
     for kernels in Kernels::available() {
         let found = difference_alone(kernels, |x, w, y| product(kernels, x, w, false, y));
@@ -156,6 +157,7 @@ fn an_output_has_the_same_bits_whatever_is_made_with_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter takes minutes for all shapes")]
 fn blocks_that_are_added_in_another_order_are_caught() {
     let found = difference_alone(specification(), |x, w, y| {
         product(specification(), x, w, false, y);

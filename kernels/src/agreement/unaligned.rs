@@ -111,6 +111,7 @@ fn products(kernels: &Kernels, (t, n, k): (usize, usize, usize), by: usize) -> V
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter takes minutes for all shapes")]
 fn vectors_that_begin_anywhere_have_the_same_results() {
     let lengths: &[usize] = if cfg!(miri) { &[19] } else { &[1, 7, 8, 15, 16, 31, 33, 70, 172] };
     for (kernels, &len) in
@@ -122,6 +123,7 @@ fn vectors_that_begin_anywhere_have_the_same_results() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter takes minutes for all shapes")]
 fn matrices_that_begin_anywhere_have_the_same_products() {
     let shapes: &[_] = match cfg!(miri) {
         true => &[(2, 3, 35)],
@@ -134,6 +136,7 @@ fn matrices_that_begin_anywhere_have_the_same_products() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "an interpreter takes minutes for all shapes")]
 fn a_read_from_the_aligned_address_below_is_caught() {
     let found = changed(|by| {
         let (x, y) = (Moved::new(&numbers(33, 1), by), numbers(33, 2));

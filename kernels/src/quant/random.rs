@@ -61,6 +61,7 @@ mod tests {
     use crate::quant::Packed;
 
     #[test]
+    #[cfg_attr(miri, ignore = "libm's square root is inline assembly")]
     fn random_panels_have_the_mean_and_the_deviation_that_were_asked_for() {
         let (rows, cols) = (48, 160);
         for format in [Format::Q8, Format::Q4] {
