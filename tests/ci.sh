@@ -63,10 +63,13 @@ done
 step "what each CPU is given, and what it can execute"
 arm_cargo build max -p homespun-kernels --example tables
 tables=${CARGO_TARGET_DIR:-target}/$arm/debug/examples/tables
+# Read whole before it is searched: a reader that stops early would break the pipe.
 for cpu in max cortex-a76; do
-    qemu-aarch64 -cpu $cpu "$tables" --sdot | grep -qx dotprod
+    listed=$(qemu-aarch64 -cpu $cpu "$tables" --sdot)
+    grep -qx dotprod <<<"$listed"
 done
-if qemu-aarch64 -cpu cortex-a72 "$tables" | grep -qx dotprod; then
+listed=$(qemu-aarch64 -cpu cortex-a72 "$tables")
+if grep -qx dotprod <<<"$listed"; then
     echo "a CPU without dot products got their table" && exit 1
 fi
 status=0
