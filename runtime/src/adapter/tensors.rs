@@ -1,17 +1,19 @@
 //! `adapter_model.safetensors`: two matrices for each adapted layer, flat in memory.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
 use homespun_core::config::Config;
 use homespun_core::lora::{LoraConfig, Target};
 use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use serde_json::json;
 
 use super::{Adapter, Error, TENSORS_FILE};
-use crate::checkpoint::header::{Entry, read_header};
-use crate::checkpoint::{self, file_error, io_error};
+use crate::checkpoint::header::{Entry, header_bytes, read_header};
+use crate::checkpoint::{self, Object, file_error, io_error};
+use crate::durable;
 
 /// One matrix of the adapter: its name in the file, its shape and where it begins in memory.
 struct Part {
@@ -133,29 +135,25 @@ fn fill<const N: usize>(values: &mut [f32], bytes: &[u8], convert: impl Fn([u8; 
     }
 }
 
-/// The file's contents.
+/// Writes the file's contents, a small buffer at a time: the parameters are never copied whole.
 ///
 /// # Errors
-/// If they cannot be laid out as safetensors.
-pub(super) fn render(adapter: &Adapter, base: &Config) -> Result<Vec<u8>, Error> {
-    let fail = |e| file_error(Path::new(TENSORS_FILE), format!("cannot be laid out: {e}"));
-    let parts = parts(&adapter.config, base);
-    let stored: Vec<Vec<u8>> = parts
-        .iter()
-        .map(|part| {
-            let values = &adapter.parameters[part.start..][..part.len()];
-            values.iter().flat_map(|x| x.to_le_bytes()).collect()
-        })
-        .collect();
-    let views = parts
-        .iter()
-        .zip(&stored)
-        .map(|(part, bytes)| {
-            let view = TensorView::new(Dtype::F32, part.shape.to_vec(), bytes);
-            view.map(|view| (part.name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(fail)?;
-    let metadata = [("format".to_owned(), "pt".to_owned())];
-    Ok(safetensors::serialize(views, Some(metadata.into_iter().collect())).map_err(fail)?)
+/// If `out` takes no more.
+pub(super) fn write(adapter: &Adapter, base: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let mut parts = parts(&adapter.config, base);
+    parts.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut json = Object::new();
+    json.insert("__metadata__".to_owned(), json!({"format": "pt"}));
+    let mut from = 0;
+    for part in &parts {
+        let to = from + 4 * part.len();
+        let info = json!({"dtype": "F32", "shape": part.shape, "data_offsets": [from, to]});
+        json.insert(part.name.clone(), info);
+        from = to;
+    }
+    out.write_all(&header_bytes(json))?;
+    for part in &parts {
+        durable::write_floats(&adapter.parameters[part.start..][..part.len()], out)?;
+    }
+    Ok(())
 }
