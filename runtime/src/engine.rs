@@ -18,7 +18,7 @@ use homespun_core::model::{self, Model};
 use homespun_core::sampler;
 use homespun_core::train::{self, Dropout};
 use homespun_core::weights::Layer;
-use homespun_kernels::{Kernels, Pool};
+use homespun_kernels::{Isa, Kernels, Pool};
 
 use crate::adapter::Adapter;
 use crate::tune::Example;
@@ -125,6 +125,11 @@ impl<'m> Engine<'m> {
     /// The same, computing as `precision` says; a new engine is [`Precision::EXACT`].
     pub const fn with_precision(self, precision: Precision) -> Self {
         Self { compute: self.compute.with_int8(precision.int8), kv: precision.kv, ..self }
+    }
+
+    /// The kernels that compute.
+    pub const fn isa(&self) -> Isa {
+        self.compute.kernels.isa()
     }
 
     /// What was opened.

@@ -6,10 +6,10 @@ use homespun_kernels::{Kernels, Serial};
 use super::*;
 use crate::dialogue::{Message, Role};
 
-const CONFIG: LoraConfig =
+pub(super) const CONFIG: LoraConfig =
     LoraConfig { rank: 2, alpha: 4.0, dropout: 0.1, targets: Targets::ATTENTION };
 
-fn options(length: Length) -> Options {
+pub(super) fn options(length: Length) -> Options {
     Options {
         lr: 1e-2,
         batch: 2,
@@ -37,57 +37,21 @@ fn dialogues() -> Vec<Dialogue> {
 }
 
 /// Runs `work` with an engine over the built-in model and its examples.
-fn with_engine(work: impl FnOnce(&Engine, &[Example], Adapter)) {
+pub(super) fn with_engine(work: impl FnOnce(&Engine, &[Example], Adapter)) {
+    with_kernels(Kernels::detect(), work);
+}
+
+/// The same with kernels of one's own.
+pub(super) fn with_kernels(
+    kernels: &'static Kernels,
+    work: impl FnOnce(&Engine, &[Example], Adapter),
+) {
     let base = Base::builtin(None).unwrap();
     let layers = base.layers().unwrap();
-    let engine = Engine::new(&base, &layers, Kernels::detect(), &Serial).unwrap();
+    let engine = Engine::new(&base, &layers, kernels, &Serial).unwrap();
     let examples =
         prepare(&base, &dialogues(), Loss::Response, 64, |line| panic!("{line}")).unwrap();
     work(&engine, &examples, Adapter::fresh(CONFIG, base.config(), "builtin", 3));
-}
-
-#[test]
-fn a_resumed_run_ends_bit_identical_to_an_unbroken_one() {
-    with_engine(|engine, examples, start| {
-        let run = |adapter: &mut Adapter, cut_after: Option<usize>| {
-            let mut trainer =
-                Trainer::new(engine, adapter, examples, options(Length::Epochs(3))).unwrap();
-            let mut left = cut_after.unwrap_or(usize::MAX);
-            while left > 0 && trainer.step().unwrap().is_some() {
-                left -= 1;
-            }
-            trainer.checkpoint()
-        };
-        let mut whole = start.clone();
-        run(&mut whole, None);
-        // Three steps end in the middle of the second epoch: five dialogues, two a step.
-        let cut = run(&mut start.clone(), Some(3));
-        let mut resumed = start.clone();
-        let mut trainer =
-            Trainer::new(engine, &mut resumed, examples, options(Length::Epochs(3))).unwrap();
-        assert!(trainer.resume(&cut));
-        while trainer.step().unwrap().is_some() {}
-        let bits = |a: &Adapter| a.parameters.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&resumed), bits(&whole));
-        assert_ne!(bits(&whole), bits(&start), "the run taught nothing");
-    });
-}
-
-#[test]
-fn a_checkpoint_of_another_run_is_refused() {
-    with_engine(|engine, examples, start| {
-        let mut adapter = start.clone();
-        let cut = Trainer::new(engine, &mut adapter, examples, options(Length::Steps(2)))
-            .unwrap()
-            .checkpoint();
-        let other = Options { seed: 6, ..options(Length::Steps(2)) };
-        let mut trainer = Trainer::new(engine, &mut adapter, examples, other).unwrap();
-        assert!(!trainer.resume(&cut));
-        let fewer = &examples[1..];
-        let mut trainer =
-            Trainer::new(engine, &mut adapter, fewer, options(Length::Steps(2))).unwrap();
-        assert!(!trainer.resume(&cut));
-    });
 }
 
 #[test]
