@@ -450,4 +450,8 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+pub(crate) mod disk;
+#[cfg(test)]
 mod tests;

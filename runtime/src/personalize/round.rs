@@ -14,11 +14,11 @@ use std::fs;
 
 use homespun_core::rng::hash;
 
-use super::{Error, Rounds};
 use super::annotate::{Person, Reply};
 use super::buffer::{Buffer, Held};
 use super::presets::{Plan, Trigger};
 use super::synthesise::{Rejected, Variant, synthesise};
+use super::{Error, Rounds};
 use crate::adapter::Adapter;
 use crate::dialogue::{Dialogue, Role};
 use crate::durable;

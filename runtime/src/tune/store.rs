@@ -197,10 +197,9 @@ impl Store {
         if let (Some(theirs), false) = (&other_isa, any_isa) {
             return Err(Error::OtherIsa { folder, theirs: theirs.clone(), ours: ours.to_owned() });
         }
-        let best = trainer.take(&newest).map_err(|source| Error::File {
-            file: folder.join(FILES[slot]),
-            source,
-        })?;
+        let best = trainer
+            .take(&newest)
+            .map_err(|source| Error::File { file: folder.join(FILES[slot]), source })?;
         self.number = header.number + 1;
         self.slot = 1 - slot;
         let damaged = damaged.pop();
@@ -249,7 +248,8 @@ impl Trainer<'_, '_> {
     /// Goes on from a checkpoint of this run; gives the best parameters and their loss.
     fn take(&mut self, found: &Found) -> io::Result<Option<(f64, Vec<f32>)>> {
         let header = &found.header;
-        let mut best = vec![0.0; if header.best.is_some() { self.adapter.parameters.len() } else { 0 }];
+        let mut best =
+            vec![0.0; if header.best.is_some() { self.adapter.parameters.len() } else { 0 }];
         let gradients = if header.parts > 0 { &mut self.gradients[..] } else { &mut [] };
         let [first, second] = &mut self.moments;
         found.fill([&mut self.adapter.parameters, first, second, gradients, &mut best])?;
@@ -264,3 +264,6 @@ impl Trainer<'_, '_> {
         Ok(header.best.map(|loss| (loss, best)))
     }
 }
+
+#[cfg(test)]
+mod tests;
