@@ -14,6 +14,7 @@ mod bench;
 mod binary;
 mod demo;
 mod help;
+mod interrupt;
 mod personalize;
 mod quantise;
 mod queue;
