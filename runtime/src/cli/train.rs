@@ -160,7 +160,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             let (done, steps, folder) = (trainer.steps_done(), trainer.steps(), place.folder());
             eprintln!("{}: going on after step {done} of {steps}", folder.display());
             if let Some(damaged) = cut.damaged {
-                eprintln!("{}: {damaged}; the one before is taken", folder.display());
+                eprintln!("{}: {damaged}; the other one is taken", folder.display());
             }
             if let Some(isa) = cut.other_isa {
                 eprintln!("{}: was begun with --isa {isa}; other bits result", folder.display());

@@ -86,7 +86,7 @@ pub struct Resumed {
     pub best: Option<(f64, Vec<f32>)>,
     /// Epochs since then.
     pub waited: u64,
-    /// What is wrong with a newer checkpoint, if there was one.
+    /// What is wrong with the other generation, if it is damaged.
     pub damaged: Option<String>,
     /// The kernels that computed it, if they were others.
     pub other_isa: Option<String>,

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::durable;
 use crate::state::{self, Lock};
+use crate::tune::store::Store;
+
+/// The lock's name.
+const LOCK: &str = "lock";
 
 /// The folder, ours alone until this is dropped; then it goes unless there is something to go on from.
 pub(super) struct Place {
@@ -29,9 +33,11 @@ impl Place {
 
     /// Removes what a kill left between the end of a training and the end of its command.
     pub(super) fn clear(out: &Path) {
-        let folder = path(out);
-        if folder.is_dir() && Lock::take(&folder).is_ok() {
-            fs::remove_dir_all(&folder).ok();
+        if path(out).join(LOCK).is_file()
+            && let Ok(place) = Self::open(out)
+        {
+            // A folder that stays does no harm.
+            Store::new(place.folder(), String::new()).discard().ok();
         }
     }
 
@@ -42,7 +48,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let lock = self.folder.join("lock");
+        let lock = self.folder.join(LOCK);
         let alone = |mut entries: fs::ReadDir| {
             entries.all(|entry| entry.is_ok_and(|entry| entry.path() == lock))
         };
