@@ -1,6 +1,6 @@
 //! Training that is killed, told to stop, or out of time: the same command goes on to the same bits.
 //!
-//! `cargo test --release -p homespun-tests -- --ignored kills` kills ten times as often.
+//! `cargo test -p homespun-tests -- --ignored kills` kills ten times as often.
 
 use core::time::Duration;
 use std::fs;
@@ -14,6 +14,7 @@ use homespun_core::rng::Rng;
 use homespun_kernels::{Isa, Kernels};
 use serde_json::Value;
 
+use super::bad_disk::limited;
 use super::{LIMIT, Place, binary, contents, homespun, json_lines, names, number};
 
 /// `train` on eight short dialogues, two a step, each a micro-batch of its own.
@@ -275,6 +276,20 @@ fn two_trainings_to_one_place_do_not_mix() {
     run(&args).refused(&["out.training", "in use by pid", &pid]);
     signal(&child, "TERM");
     assert_eq!(end(child).0.code(), Some(143));
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_the_disk_loses_nothing() {
+    let place = Place::new();
+    run(&train(&place, "whole", 4, &[])).fine();
+    run(&train(&place, "out", 4, &["--deadline", "0s"])).fine();
+    let args = train(&place, "out", 4, &["--checkpoint-every", "1"]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    limited(16, &args).refused(&["out.training/checkpoint.1", "write", "File too large"]);
+    assert_eq!(names(place.path("out.training").as_ref()), ["checkpoint.0", "lock"]);
+    assert!(homespun(&args).fine().stderr.contains("going on after step 0"));
+    assert!(adapter(&place, "out") == adapter(&place, "whole"));
+    assert_eq!(log(&place, "out"), log(&place, "whole"));
 }
 
 /// `personalize` with one round over twelve dialogues, of which some are held out.
