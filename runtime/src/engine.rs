@@ -16,7 +16,7 @@ use homespun_core::compute::Compute;
 use homespun_core::lora::Lora;
 use homespun_core::model::{self, Model};
 use homespun_core::sampler;
-use homespun_core::train::{self, Dropout};
+use homespun_core::train::{self, Dropout, Pieces};
 use homespun_core::weights::Layer;
 use homespun_kernels::{Kernels, Pool};
 
@@ -170,9 +170,12 @@ impl<'m> Engine<'m> {
         self.base.work().forward(lent.iter().map(train::Example::rows).sum());
         self.base.work().head(lent.iter().map(train::Example::count).sum());
         let config = &self.model.config;
+        let lora_config = lora.as_ref().map(|lora| &lora.config);
+        let (pieces, workers) = (Pieces::default(), self.compute.pool.threads());
         let mut memory =
-            vec![0; train::loss_bytes(config, lora.as_ref().map(|l| &l.config), longest)];
-        train::loss(&self.model, self.compute, lora, &lent, &mut Arena::new(&mut memory))
+            vec![0; train::loss_bytes(config, lora_config, longest, pieces, workers)];
+        let arena = &mut Arena::new(&mut memory);
+        train::loss(&self.model, self.compute, lora, pieces, &lent, arena)
             .map_err(|source| self.error(source))
     }
 
@@ -200,6 +203,7 @@ impl<'m> Engine<'m> {
             lora,
             (lora.config.dropout > 0.0).then_some(dropout),
             scale,
+            Pieces::default(),
             examples,
             &mut Arena::new(memory),
             gradients,
