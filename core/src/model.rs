@@ -8,7 +8,7 @@
 //! Prefill and decode are the same function; only T differs.
 
 use homespun_kernels::quant::{ActivationBlock, Activations};
-use homespun_kernels::{Input, Product, Storage};
+use homespun_kernels::{DType, Input, Product, Storage};
 
 use crate::arena::{Arena, OutOfMemory, f32_bytes, padded};
 use crate::block::{Block, finite};
@@ -210,6 +210,11 @@ impl<'a> Model<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How the weights of linear layers are stored.
+    pub fn linear_dtype(&self) -> DType {
+        self.weights.layers.first().map_or(self.weights.embed, |l| l.gate_proj.weight).dtype()
     }
 
     fn check(&self, lora: Option<Lora>, tokens: &[u32], cache: &KvCache) -> Result<(), Error> {

@@ -114,7 +114,7 @@ mod tests {
     fn a_job_that_panics_gives_its_slot_back() {
         let mut memory = [0.0; 4];
         let slots = Slots::new(&mut memory, 4);
-        let job = std::panic::AssertUnwindSafe(|| slots.lend(|_| panic!("a job")));
+        let job = core::panic::AssertUnwindSafe(|| slots.lend(|_| panic!("a job")));
         assert!(std::panic::catch_unwind(job).is_err());
         assert_eq!(slots.lend(|slot| slot.len()), 4);
     }
