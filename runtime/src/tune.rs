@@ -9,7 +9,7 @@
 //! ```
 
 mod checkpoint;
-mod plan;
+pub(crate) mod plan;
 
 use core::ops::Range;
 use std::time::Instant;
