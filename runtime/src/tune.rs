@@ -170,6 +170,8 @@ pub struct Trainer<'t, 'm> {
     key: [u8; 32],
     plan: Plan,
     planned: u64,
+    /// Whether weights are to be fetched ahead.
+    fetch: bool,
     memory: MmapMut,
 }
 
@@ -214,6 +216,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
             key,
             plan,
             planned,
+            fetch: engine.streams(),
             memory,
         })
     }
@@ -358,8 +361,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let lora = Lora { config: self.adapter.config, parameters: &self.adapter.parameters };
         let dropout = Dropout { seed: self.options.seed, step: self.step as u64 };
         let arena = Arena::new(&mut self.memory);
-        let pieces = self.plan.pieces;
-        self.engine.gradients(lora, dropout, &lent, scale, pieces, arena, &mut self.gradients)
+        let (pieces, fetch, gradients) = (self.plan.pieces, self.fetch, &mut self.gradients);
+        self.engine.gradients(lora, dropout, &lent, scale, pieces, fetch, arena, gradients)
     }
 }
 
