@@ -166,7 +166,7 @@ fn flipped_bytes_of_a_quantised_folder_never_panic() {
 #[test]
 fn flipped_bytes_of_an_adapter_never_panic() {
     let base = *Checkpoint::open(&SmallModel::new().write()).expect("base").config();
-    let config = LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, targets: Targets::ATTENTION };
+    let config = LoraConfig::new(2, 4.0, 0.0, Targets::ATTENTION);
     let parameters = vec![0.5; config.parameters(&base)];
     let folder = tempfile::tempdir().expect("folder");
     let [json, tensors] = Adapter { config, parameters, base: None }.files(&base).expect("files");

@@ -162,6 +162,7 @@ pub struct Trainer<'t, 'm> {
     at: usize,
     step: usize,
     order: Vec<usize>,
+    /// Of what is trained alone, as are the moments.
     gradients: Vec<f32>,
     moments: [Vec<f32>; 2],
     updates: u64,
@@ -190,7 +191,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
                 (options.batch.max(1), steps.saturating_mul(options.batch.max(1)))
             }
         };
-        let parameters = adapter.parameters.len();
+        let trainable = adapter.config.trainable(engine.base().config());
         let key = checkpoint::key(&options, examples, adapter);
         Ok(Self {
             engine,
@@ -202,8 +203,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
             at: 0,
             step: 0,
             order: Vec::new(),
-            gradients: vec![0.0; parameters],
-            moments: [vec![0.0; parameters], vec![0.0; parameters]],
+            gradients: vec![0.0; trainable],
+            moments: [vec![0.0; trainable], vec![0.0; trainable]],
             updates: 0,
             key,
             memory: Vec::new(),
@@ -242,9 +243,12 @@ impl<'t, 'm> Trainer<'t, 'm> {
 
     /// Goes on from `checkpoint`; false, and nothing changes, if it is of another run.
     pub fn resume(&mut self, checkpoint: &Checkpoint) -> bool {
-        let n = self.adapter.parameters.len();
-        let vectors = [&checkpoint.parameters, &checkpoint.first, &checkpoint.second];
-        if checkpoint.key != self.key || vectors.iter().any(|v| v.len() != n) {
+        let (n, trained) = (self.adapter.parameters.len(), self.gradients.len());
+        let moments = [&checkpoint.first, &checkpoint.second];
+        if checkpoint.key != self.key
+            || checkpoint.parameters.len() != n
+            || moments.iter().any(|moment| moment.len() != trained)
+        {
             return false;
         }
         self.at = checkpoint.at as usize;
@@ -287,7 +291,9 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let adamw = AdamW { weight_decay: self.options.weight_decay, ..AdamW::default() };
         let [first, second] = &mut self.moments;
         let mut moments = Moments { first, second, steps: &mut self.updates };
-        adamw.step(lr, &self.gradients, &mut moments, &mut self.adapter.parameters);
+        let Adapter { config, parameters, .. } = &mut *self.adapter;
+        let trained = config.trained(self.engine.base().config());
+        adamw.step_parts(lr, &self.gradients, &mut moments, parameters, trained);
         self.step += 1;
         self.at = range.end;
         let n = self.examples.len();

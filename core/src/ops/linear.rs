@@ -21,8 +21,10 @@ pub(crate) struct Adapter<'a> {
     pub a: Matrix<'a>,
     /// `(N, R)`.
     pub b: Matrix<'a>,
-    /// `alpha / R`.
+    /// What the update is scaled by.
     pub scale: f32,
+    /// Whether only B has a gradient.
+    pub freeze_a: bool,
 }
 
 /// What linear layers write on the way.
@@ -90,8 +92,8 @@ impl Adapted<'_> {
         kernels.matmul(pool, low, adapter.b, true, y);
     }
 
-    /// Adds the adapter's gradients to `gradient (R * K + N * R)`, and, where wanted, writes or adds
-    /// `d_x (T, K)`.
+    /// Adds the adapter's gradients to `gradient (R * K + N * R)`, or `(N * R)` where A is frozen, and,
+    /// where wanted, writes or adds `d_x (T, K)`.
     pub(crate) fn backward(
         &self,
         compute: Compute,
@@ -109,15 +111,21 @@ impl Adapted<'_> {
         let (Some(adapter), Some(gradient)) = (self.adapter, gradient) else { return };
         let tokens = x.len() / weight.cols();
         let rank = adapter.a.rows();
-        let (d_a, d_b) = gradient.split_at_mut(rank * weight.cols());
+        let trained_a = if adapter.freeze_a { 0 } else { rank * weight.cols() };
+        let (d_a, d_b) = gradient.split_at_mut(trained_a);
         let low = &mut scratch.low[..tokens * rank];
         let d_low = &mut scratch.d_low[..tokens * rank];
         let dropped = self.dropped(compute, x, scratch.dropped);
         kernels.matmul(pool, dropped, adapter.a, false, low);
         kernels.outer_accumulate(pool, adapter.scale, d_y, low, tokens, d_b);
+        if adapter.freeze_a && d_x.is_none() {
+            return;
+        }
         kernels.matmul_backward(pool, d_y, adapter.b, false, d_low);
         d_low.iter_mut().for_each(|g| *g *= adapter.scale);
-        kernels.outer_accumulate(pool, 1.0, d_low, dropped, tokens, d_a);
+        if !adapter.freeze_a {
+            kernels.outer_accumulate(pool, 1.0, d_low, dropped, tokens, d_a);
+        }
         if let Some((d_x, _)) = d_x {
             match self.mask {
                 None => kernels.matmul_backward(pool, d_low, adapter.a, true, d_x),
@@ -171,6 +179,7 @@ mod tests {
         bias: Vec<f32>,
         parameters: Vec<f32>,
         keys: Option<Vec<u64>>,
+        freeze_a: bool,
     }
 
     impl Case {
@@ -181,6 +190,7 @@ mod tests {
                 bias: random(2, N),
                 parameters: random(3, R * K + N * R),
                 keys: dropout.then(|| (0..T).map(key).collect()),
+                freeze_a: false,
             }
         }
 
@@ -195,6 +205,7 @@ mod tests {
                     a: Matrix::new(Data::F32(a), R, K),
                     b: Matrix::new(Data::F32(b), N, R),
                     scale: 1.5,
+                    freeze_a: self.freeze_a,
                 }),
                 mask: self.keys.as_deref().map(|keys| Mask::new(keys, 1, Target::Q, 0.3)),
             };
@@ -231,6 +242,26 @@ mod tests {
             // Planted bug: one component of dB forgotten.
             d_parameters[R * K + 1] = 0.0;
             assert!(gradient_fails(&case.parameters, &d_parameters, of_parameters));
+        }
+    }
+    #[test]
+    fn a_frozen_a_changes_no_other_gradient() {
+        for dropout in [false, true] {
+            let mut case = Case::new(dropout);
+            let (x, d_y) = (random(5, T * K), random(6, T * N));
+            let mut run = |freeze_a: bool, wanted: bool| {
+                case.freeze_a = freeze_a;
+                let trained = if freeze_a { N * R } else { R * K + N * R };
+                let (mut d_x, mut gradient) = (vec![0.0; x.len()], vec![0.0; trained]);
+                case.run(&case.parameters, |l, scratch| {
+                    let d_x = wanted.then_some((&mut d_x[..], false));
+                    l.backward(compute(), &x, &d_y, Some(&mut gradient), scratch, d_x);
+                });
+                (d_x, gradient)
+            };
+            let (d_x, gradient) = run(false, true);
+            assert_eq!(run(true, true), (d_x, gradient[R * K..].to_vec()));
+            assert_eq!(run(true, false).1, gradient[R * K..]);
         }
     }
 }

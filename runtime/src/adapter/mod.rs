@@ -6,7 +6,7 @@
 //!                                         .lora_A.weight (R, inputs)
 //!                                         .lora_B.weight (outputs, R)
 //! ```
-//! `y = W x + lora_alpha / r * B (A x)`. Tensors of f32, bf16 and f16 are read, f32 is written.
+//! `y = W x + lora_alpha / r * B (A x)`, with `use_rslora` over the root of r. Tensors of f32, bf16 and f16 are read, f32 is written.
 
 mod config;
 mod tensors;

@@ -2,7 +2,7 @@
 
 use homespun_core::config::RopeScaling;
 use homespun_core::family::Family;
-use homespun_core::lora::{Target, Targets};
+use homespun_core::lora::{Scaling, Target, Targets};
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn base() -> Config {
 }
 
 fn adapter(targets: Targets) -> Adapter {
-    let config = LoraConfig { rank: 3, alpha: 6.5, dropout: 0.05, targets };
+    let config = LoraConfig::new(3, 6.5, 0.05, targets);
     let n = config.parameters(&base());
     Adapter {
         config,
@@ -49,6 +49,19 @@ fn an_adapter_comes_back_as_it_was_written() {
         let first = adapter.files(&base()).expect("files");
         assert_eq!(first, adapter.files(&base()).expect("again"), "not deterministic");
     }
+}
+
+#[test]
+fn the_scaling_is_kept_and_a_frozen_a_is_not_in_the_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("adapter");
+    let mut adapter = adapter(Targets::ALL);
+    adapter.config.scaling = Scaling::RankStabilised;
+    adapter.config.freeze_a = true;
+    adapter.save(&path, &base()).expect("save");
+    let read = Adapter::open(&path, &base()).expect("open");
+    adapter.config.freeze_a = false;
+    assert_eq!(read, adapter);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use homespun_core::cache::KvType;
 use homespun_core::config::Config;
+use homespun_core::lora::{LoraConfig, Scaling};
 use homespun_core::sampler;
 use homespun_core::select::Scoring;
 use homespun_core::select::embedding::Pooling;
@@ -203,6 +204,25 @@ impl AdapterArgs {
     /// Reads it.
     pub(crate) fn load(&self, base: &Config) -> Result<Option<Adapter>, crate::adapter::Error> {
         self.adapter.as_deref().map(|path| Adapter::open(path, base)).transpose()
+    }
+}
+
+/// Which variant of LoRA.
+#[derive(Args)]
+pub(crate) struct VariantArgs {
+    /// Scale by alpha / sqrt(rank) instead: rsLoRA, for which a higher rank learns more
+    #[arg(long)]
+    rslora: bool,
+    /// Train B alone and leave A as it was drawn: LoRA-FA, with about half the gradients and moments
+    #[arg(long)]
+    pub(crate) freeze_a: bool,
+}
+
+impl VariantArgs {
+    /// `config` of that variant.
+    pub(crate) const fn of(&self, config: LoraConfig) -> LoraConfig {
+        let scaling = if self.rslora { Scaling::RankStabilised } else { config.scaling };
+        LoraConfig { scaling, freeze_a: self.freeze_a, ..config }
     }
 }
 
