@@ -14,6 +14,7 @@ mod bench;
 mod binary;
 mod demo;
 mod help;
+mod identity;
 mod personalize;
 mod quantise;
 mod queue;

@@ -9,7 +9,7 @@ use homespun_core::schedule::Schedule;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{Machine, ModelArgs, VariantArgs};
+use super::options::{AnyBase, Machine, ModelArgs, VariantArgs};
 use crate::adapter::{self, Adapter};
 use crate::chat::Loss;
 use crate::durable;
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     /// Start from this adapter; its rank, alpha, scaling and targets hold whatever the options say
     #[arg(long, value_name = "ADAPTER")]
     init: Option<PathBuf>,
+    #[command(flatten)]
+    any: AnyBase,
     #[arg(long, value_name = "N", default_value_t = 8)]
     /// Rank of the adapter
     rank: usize,
@@ -114,11 +116,12 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
     let mut adapter = match &args.init {
-        Some(path) => Adapter::open(path, base.config())?,
+        Some(path) => args.any.open(path, &base)?,
         None => Adapter::fresh(lora, base.config(), base.name(), args.seed),
     };
     adapter.config.dropout = args.dropout;
     adapter.config.freeze_a = args.variant.freeze_a;
+    adapter.trained_on = Some(base.hashes());
     let dialogues = super::read_dialogues(&args.data, args.strict)?;
     let examples = tune::prepare(&base, &dialogues, mode, args.max_length, |line| {
         eprintln!("{}: {line}", args.data.display());

@@ -100,6 +100,7 @@ pub fn round(
     });
     // How to train is the plan's; a file does not say it.
     start.config.freeze_a = plan.lora.freeze_a;
+    start.trained_on = Some(engine.base().hashes());
     if let Some(tuned) = tune(engine, start, &train, &held_out, plan, state, &mut report)? {
         let generation = state.record.generation + 1;
         let folder = state.adapter(generation);
