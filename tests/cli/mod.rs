@@ -15,6 +15,7 @@ mod binary;
 mod demo;
 mod help;
 mod identity;
+mod merge;
 mod personalize;
 mod quantise;
 mod queue;
