@@ -12,6 +12,7 @@ mod bad_model;
 mod bad_options;
 mod bench;
 mod binary;
+mod chat;
 mod demo;
 mod help;
 mod identity;

@@ -201,6 +201,28 @@ pub(crate) struct AdapterArgs {
     any: AnyBase,
 }
 
+/// Which adapters, all of them in memory at once.
+#[derive(Args)]
+pub(crate) struct AdaptersArgs {
+    /// A PEFT folder (adapter_config.json, adapter_model.safetensors); more than one can be given
+    #[arg(long, value_name = "DIR")]
+    adapter: Vec<PathBuf>,
+    #[command(flatten)]
+    any: AnyBase,
+}
+
+impl AdaptersArgs {
+    /// Reads them, each with the name of its folder.
+    pub(crate) fn load(&self, base: &Base) -> Result<Vec<(String, Adapter)>, adapter::Error> {
+        let name = |path: &Path| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            name.to_string_lossy().into_owned()
+        };
+        let open = |path: &PathBuf| Ok((name(path), self.any.open(path, base)?));
+        self.adapter.iter().map(open).collect()
+    }
+}
+
 /// Whose adapters.
 #[derive(Args)]
 pub(crate) struct AnyBase {
