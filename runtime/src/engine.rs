@@ -16,12 +16,12 @@ use homespun_core::compute::Compute;
 use homespun_core::lora::Lora;
 use homespun_core::model::{self, Model};
 use homespun_core::sampler;
-use homespun_core::train::{self, Dropout};
+use homespun_core::train::{self, Dropout, Pieces};
 use homespun_core::weights::Layer;
 use homespun_kernels::{Kernels, Pool};
 
 use crate::adapter::Adapter;
-use crate::tune::Example;
+use crate::tune::{Budget, Example};
 use crate::{chat, checkpoint, tokenizer};
 pub use base::Base;
 pub use session::{Sampling, Session, States};
@@ -73,12 +73,34 @@ pub enum Error {
     /// No dialogue has a target.
     #[error("no dialogue has a target to learn")]
     NothingToLearn,
+    /// Training does not fit the memory that it may take.
+    #[error("{}", too_little(*needed, *given))]
+    TooLittleMemory {
+        /// The smallest `--memory` that there is a plan for, or the bytes that must be free.
+        needed: u64,
+        /// `--memory`.
+        given: Option<u64>,
+    },
+    /// The system gives no memory.
+    #[error("no memory for training: {0}")]
+    Memory(std::io::Error),
     /// A training step went wrong.
     #[error("step {step}: the loss or its gradient is not finite; a lower --lr may help")]
     NonFiniteLoss {
         /// The step, from 1.
         step: usize,
     },
+}
+
+fn too_little(needed: u64, given: Option<u64>) -> String {
+    let needed = needed as f64 / 1e6;
+    match given {
+        Some(given) => format!(
+            "--memory: {:.1} MB are too little to train in; {needed:.1} MB are needed",
+            given as f64 / 1e6
+        ),
+        None => format!("training needs {needed:.1} MB of free memory, and there is less"),
+    }
 }
 
 /// How exactly a model computes outside of training.
@@ -104,6 +126,7 @@ pub struct Engine<'m> {
     model: Model<'m>,
     compute: Compute<'m>,
     kv: KvType,
+    budget: Budget,
 }
 
 impl<'m> Engine<'m> {
@@ -119,12 +142,33 @@ impl<'m> Engine<'m> {
     ) -> Result<Self, Error> {
         let weights = base.checkpoint().weights(layers)?;
         let model = Model { config: *base.config(), weights };
-        Ok(Self { base, model, compute: Compute::new(kernels, pool), kv: KvType::F32 })
+        let compute = Compute::new(kernels, pool);
+        Ok(Self { base, model, compute, kv: KvType::F32, budget: Budget::default() })
     }
 
     /// The same, computing as `precision` says; a new engine is [`Precision::EXACT`].
     pub const fn with_precision(self, precision: Precision) -> Self {
         Self { compute: self.compute.with_int8(precision.int8), kv: precision.kv, ..self }
+    }
+
+    /// The same, training in the memory that `budget` says.
+    pub const fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// The memory that training may take.
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.compute.pool.threads()
+    }
+
+    /// What computes.
+    pub const fn kernels(&self) -> &'static Kernels {
+        self.compute.kernels
     }
 
     /// What was opened.
@@ -170,38 +214,39 @@ impl<'m> Engine<'m> {
         self.base.work().forward(lent.iter().map(train::Example::rows).sum());
         self.base.work().head(lent.iter().map(train::Example::count).sum());
         let config = &self.model.config;
-        let mut memory =
-            vec![0; train::loss_bytes(config, lora.as_ref().map(|l| &l.config), longest)];
-        train::loss(&self.model, self.compute, lora, &lent, &mut Arena::new(&mut memory))
+        let lora_config = lora.as_ref().map(|lora| &lora.config);
+        let (pieces, workers) = (Pieces::default(), self.compute.pool.threads());
+        let mut memory = vec![0; train::loss_bytes(config, lora_config, longest, pieces, workers)];
+        let arena = &mut Arena::new(&mut memory);
+        train::loss(&self.model, self.compute, lora, pieces, &lent, arena)
             .map_err(|source| self.error(source))
     }
 
     /// Adds the gradient of the summed loss times `scale` to `gradients`; returns the sum.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the step that the caller owns")]
     pub(crate) fn gradients(
         &self,
         lora: Lora,
         dropout: Dropout,
         examples: &[train::Example],
         scale: f32,
-        memory: &mut Vec<u8>,
+        pieces: Pieces,
+        mut arena: Arena,
         gradients: &mut [f32],
     ) -> Result<f64, Error> {
         let rows = examples.iter().map(train::Example::rows).sum();
         self.base.work().forward(rows);
         self.base.work().backward(rows);
         self.base.work().head(2 * examples.iter().map(train::Example::count).sum::<usize>());
-        let bytes = train::training_bytes(&self.model.config, &lora.config, rows);
-        if memory.len() < bytes {
-            memory.resize(bytes, 0);
-        }
         train::loss_and_gradients(
             &self.model,
             self.compute,
             lora,
             (lora.config.dropout > 0.0).then_some(dropout),
             scale,
+            pieces,
             examples,
-            &mut Arena::new(memory),
+            &mut arena,
             gradients,
         )
         .map_err(|source| self.error(source))

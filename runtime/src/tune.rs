@@ -9,24 +9,26 @@
 //! ```
 
 mod checkpoint;
+mod plan;
 
 use core::ops::Range;
 use std::time::Instant;
 
 use homespun_core::adamw::{self, AdamW, Moments};
+use homespun_core::arena::Arena;
 use homespun_core::lora::Lora;
 use homespun_core::rng::{Rng, hash};
 use homespun_core::schedule::Schedule;
 use homespun_core::train::{self, Dropout};
+use memmap2::MmapMut;
 
 use crate::adapter::Adapter;
 use crate::chat::Loss;
 use crate::dialogue::Dialogue;
 use crate::engine::{Base, Engine, Error};
+use crate::memory;
 pub use checkpoint::Checkpoint;
-
-/// Rows of a micro-batch unless the caller wants something else.
-const MICRO_BATCH_TOKENS: usize = 512;
+pub use plan::{Budget, Demand, Plan};
 
 /// A dialogue as the model sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +115,7 @@ pub struct Options {
     pub lr: f64,
     /// Dialogues of a step. Epochs take at most all there are; steps wrap round.
     pub batch: usize,
-    /// Dialogues computed at once; by default as many as make about 512 tokens.
+    /// Dialogues computed at once; by default as many as the plan has room for.
     pub micro_batch: Option<usize>,
     /// When to end.
     pub length: Length,
@@ -167,7 +169,9 @@ pub struct Trainer<'t, 'm> {
     moments: [Vec<f32>; 2],
     updates: u64,
     key: [u8; 32],
-    memory: Vec<u8>,
+    plan: Plan,
+    planned: u64,
+    memory: MmapMut,
 }
 
 impl<'t, 'm> Trainer<'t, 'm> {
@@ -193,6 +197,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
         };
         let trainable = adapter.config.trainable(engine.base().config());
         let key = checkpoint::key(&options, examples, adapter);
+        let (plan, planned) = plan(engine, adapter, examples, &options, batch)?;
+        let memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
         Ok(Self {
             engine,
             adapter,
@@ -207,8 +213,20 @@ impl<'t, 'm> Trainer<'t, 'm> {
             moments: [vec![0.0; trainable], vec![0.0; trainable]],
             updates: 0,
             key,
-            memory: Vec::new(),
+            plan,
+            planned,
+            memory,
         })
+    }
+
+    /// How it is laid out in memory.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Anonymous memory of the whole process by the plan.
+    pub fn planned_bytes(&self) -> u64 {
+        self.planned
     }
 
     /// Steps of the whole run.
@@ -326,10 +344,10 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let mut ranges = Vec::new();
         let (mut from, mut rows) = (0, 0);
         for (i, &example) in batch.iter().enumerate() {
-            let more = self.examples[example].tokens.len();
+            let more = self.examples[example].lend().rows();
             let full = match self.options.micro_batch {
                 Some(n) => i - from >= n,
-                None => rows + more > MICRO_BATCH_TOKENS,
+                None => rows + more > self.plan.rows,
             };
             if full && i > from {
                 ranges.push(from..i);
@@ -345,8 +363,47 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let lent: Vec<_> = micro.iter().map(|&i| self.examples[i].lend()).collect();
         let lora = Lora { config: self.adapter.config, parameters: &self.adapter.parameters };
         let dropout = Dropout { seed: self.options.seed, step: self.step as u64 };
-        self.engine.gradients(lora, dropout, &lent, scale, &mut self.memory, &mut self.gradients)
+        let arena = Arena::new(&mut self.memory);
+        let pieces = self.plan.pieces;
+        self.engine.gradients(lora, dropout, &lent, scale, pieces, arena, &mut self.gradients)
     }
+}
+
+/// The layout of a run whose gradients and moments are not there yet, and what the whole process then
+/// takes.
+fn plan(
+    engine: &Engine,
+    adapter: &Adapter,
+    examples: &[Example],
+    options: &Options,
+    batch: usize,
+) -> Result<(Plan, u64), Error> {
+    let mut rows: Vec<usize> = examples.iter().map(|example| example.lend().rows()).collect();
+    rows.sort_unstable_by(|a, b| b.cmp(a));
+    let demand = Demand {
+        config: engine.model().config,
+        lora: adapter.config,
+        longest: rows[0],
+        // Steps may wrap round to the longest examples more than once.
+        batch: rows.iter().cycle().take(batch).fold(0, |sum, rows| sum.saturating_add(*rows)),
+        kernels: engine.kernels(),
+        dtype: engine.model().linear_dtype(),
+        workers: engine.threads(),
+        half_inputs: engine.budget().half_inputs,
+    };
+    // A gradient and two moments of what is trained.
+    let to_come = 3 * 4 * adapter.config.trainable(&engine.model().config) as u64;
+    let available = engine.budget().available(to_come);
+    let now = memory::anonymous_bytes();
+    let plan = match options.micro_batch {
+        Some(n) => Plan::of_rows(&demand, available, n.saturating_mul(rows[0]).min(demand.batch)),
+        None => Plan::choose(&demand, available),
+    };
+    let plan = plan.map_err(|needed| Error::TooLittleMemory {
+        needed: engine.budget().needed(to_come, needed),
+        given: engine.budget().memory,
+    })?;
+    Ok((plan, now + to_come + (plan.arena() + plan.workspace) as u64))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use homespun_core::config::Config;
 use homespun_core::lora::{Lora, LoraConfig, Scaling, Target};
 use homespun_core::model::Model;
 use homespun_core::train::{
-    self, Example, least_training_bytes, loss_and_gradients, loss_bytes, training_bytes,
+    self, Example, Memory, Pieces, loss_and_gradients, loss_bytes, training_bytes,
 };
 use homespun_kernels::Kernels;
 use homespun_runtime::adapter::Adapter;
@@ -19,8 +19,24 @@ pub const BAR: f64 = 1e-3;
 /// The bar of a loss.
 pub const LOSS_BAR: f64 = 1e-5;
 
-/// Bytes of an arena: one of the two memory plans.
+/// Bytes of an arena: one of the memory plans.
 pub type ArenaBytes = fn(&Config, &LoraConfig, usize) -> usize;
+
+/// Small enough that the goldens' sequences take several of each.
+const PIECES: Pieces = Pieces { mlp_rows: 5, head_rows: 7, half_inputs: false };
+
+/// What one thread needs to keep everything, the inputs of all layers, or as little as can be.
+pub fn all(config: &Config, lora: &LoraConfig, rows: usize) -> usize {
+    Memory::new(config, lora, rows, PIECES, 1).all()
+}
+
+pub fn inputs(config: &Config, lora: &LoraConfig, rows: usize) -> usize {
+    Memory::new(config, lora, rows, PIECES, 1).inputs()
+}
+
+pub fn least(config: &Config, lora: &LoraConfig, rows: usize) -> usize {
+    Memory::new(config, lora, rows, PIECES, 1).least()
+}
 
 /// Lends the sequences as examples.
 pub fn examples(sequences: &[(Vec<u32>, Vec<bool>)]) -> Vec<Example<'_>> {
@@ -45,8 +61,9 @@ pub fn mean_loss(
     let mut bytes = vec![0; arena_bytes(&model.config, &lora.config, rows)];
     let mut arena = Arena::new(&mut bytes);
     let (compute, scale) = (Compute::serial(kernels), 1.0 / targets as f32);
-    let sum =
-        loss_and_gradients(model, compute, lora, None, scale, examples, &mut arena, gradients);
+    let sum = loss_and_gradients(
+        model, compute, lora, None, scale, PIECES, examples, &mut arena, gradients,
+    );
     sum.expect("gradients") / targets as f64
 }
 
@@ -119,7 +136,7 @@ fn the_loss_and_every_gradient_are_those_of_peft() {
                 let examples = examples(&sequences);
                 let theirs = f64::from(golden.f32(&format!("{key}.loss"))[0]);
                 for kernels in Kernels::available() {
-                    for bytes in [training_bytes, least_training_bytes] {
+                    for bytes in [training_bytes, all, inputs, least] {
                         let mut ours = vec![0.0; adapter.config.trainable(&model.config)];
                         let lora = adapter.lora();
                         let loss = mean_loss(model, kernels, lora, &examples, bytes, &mut ours);
@@ -147,12 +164,13 @@ fn the_loss_without_gradients_is_that_of_transformers_and_of_peft() {
             for (lora, expected) in [(None, "loss"), (Some(adapter.lora()), "adapter.loss")] {
                 let rows = examples.iter().map(Example::rows).max().expect("examples");
                 let lora_config = lora.as_ref().map(|l| &l.config);
-                let mut bytes = vec![0; loss_bytes(&model.config, lora_config, rows)];
+                let mut bytes = vec![0; loss_bytes(&model.config, lora_config, rows, PIECES, 1)];
                 let mut arena = Arena::new(&mut bytes);
                 for kernels in Kernels::available() {
                     let compute = Compute::serial(kernels);
                     let (sum, count) =
-                        train::loss(model, compute, lora, &examples, &mut arena).expect("loss");
+                        train::loss(model, compute, lora, PIECES, &examples, &mut arena)
+                            .expect("loss");
                     let (ours, theirs) = (sum / count as f64, f64::from(golden.f32(expected)[0]));
                     let isa = kernels.isa().name();
                     println!("{name} {expected} {isa}: {:.1e}", (ours - theirs).abs());

@@ -8,7 +8,7 @@ use crate::quantised::{Q4, Q8, copy};
 use homespun_core::cache::KvType;
 use homespun_core::compute::Compute;
 use homespun_core::model::Model;
-use homespun_core::train::{least_training_bytes, training_bytes};
+use homespun_core::train::training_bytes;
 use homespun_kernels::Kernels;
 use homespun_runtime::checkpoint::{Checkpoint, Quantization, Weight};
 use homespun_runtime::engine;
@@ -106,7 +106,7 @@ fn errors(
 fn gradients_over_packed_weights_are_those_of_peft() {
     with_models(|what, golden, model| {
         for kernels in Kernels::available() {
-            for bytes in [training_bytes, least_training_bytes] {
+            for bytes in [training_bytes, gradients::all, gradients::inputs, gradients::least] {
                 let (gradient, loss) = errors(golden, model, kernels, bytes);
                 let isa = kernels.isa().name();
                 println!("{what} {isa}: loss {loss:.1e}, gradient {gradient:.1e}");

@@ -28,7 +28,7 @@ fn random_weights_open_as_a_model_whatever_the_number_of_threads_and_leave_no_fi
     for dtype in synthetic::DTYPES {
         let open = |pool: &dyn Pool| {
             let weights = synthetic::write(&ALL[0], dtype, dir.path(), pool).unwrap();
-            let subject = Subject::Synthetic { shape: ALL[0], dtype, weights };
+            let subject = Subject::Synthetic { shape: ALL[0], dtype, weights, tokenizer: None };
             subject.checkpoint().unwrap()
         };
         let one = open(&Serial);
@@ -92,7 +92,8 @@ fn sizes_beyond_the_context_are_named_by_their_option() {
     let good =
         Settings { prefill: 8, decode: 8, train: None, repeat: 1, precision: Precision::FAST };
     assert!(good.check(8).is_ok());
-    let train = |length, batch| Some(Train { length, batch });
+    let train =
+        |length, batch| Some(Train { length, batch, accumulate: 1, budget: Budget::default() });
     for (settings, option) in [
         (Settings { prefill: 0, ..good }, "--prefill"),
         (Settings { prefill: 9, ..good }, "--prefill"),

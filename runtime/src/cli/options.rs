@@ -19,6 +19,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::engine::{Base, Precision, Sampling};
 use crate::lexicon::Table;
 use crate::pool::Threads;
+use crate::tune::Budget;
 
 /// More threads than any CPU has, and fewer than make a system refuse them.
 const MAX_THREADS: usize = 1024;
@@ -143,6 +144,49 @@ pub(crate) fn is_builtin(model: &Path) -> bool {
 /// Opens the configuration and the weights of a folder, or of the built-in model.
 pub(crate) fn open_weights(model: &Path) -> Result<Checkpoint, checkpoint::Error> {
     if is_builtin(model) { builtin::checkpoint() } else { Checkpoint::open(model) }
+}
+
+/// How much memory training may take.
+#[derive(Args)]
+pub(crate) struct MemoryArgs {
+    /// Anonymous memory of the whole process while it trains, at most: 300M, 1.5G, 256MiB [default:
+    /// most of what is free]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Keep the inputs of layers as bf16: half their memory, gradients that are not exact
+    #[arg(long)]
+    half_inputs: bool,
+}
+
+impl MemoryArgs {
+    /// As the engine takes it.
+    pub(crate) fn get(&self) -> Result<Budget, String> {
+        let memory = self.memory.as_deref().map(|text| {
+            size(text).ok_or_else(|| {
+                format!("--memory: {text:?} is no size; write it like 300M, 1.5G or 256MiB")
+            })
+        });
+        Ok(Budget { memory: memory.transpose()?, half_inputs: self.half_inputs })
+    }
+}
+
+/// Bytes: a number and one of B, K, M, G (powers of 1000) or KiB, MiB, GiB (of 1024).
+fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().ok()?;
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "ki" | "kib" => 1024.0,
+        "mi" | "mib" => 1_048_576.0,
+        "gi" | "gib" => 1_073_741_824.0,
+        _ => return None,
+    };
+    let bytes = number * unit;
+    (bytes.is_finite() && (1.0..1e18).contains(&bytes)).then_some(bytes as u64)
 }
 
 /// How tokens are drawn.
@@ -325,5 +369,22 @@ impl ScoringArgs {
             pooling: Pooling::named(pooling)
                 .ok_or_else(|| format!("--embedding: {pooling:?} is not mean or last"))?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_powers_of_ten_or_of_two_as_their_unit_says() {
+        let right = [("300M", 300_000_000), ("1.5G", 1_500_000_000), ("256MiB", 268_435_456)];
+        let small = [("100", 100), ("2 kB", 2000), ("1Ki", 1024), ("0.5GiB", 536_870_912)];
+        for (text, bytes) in right.into_iter().chain(small) {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "M", "-1M", "1.2.3M", "12Q", "0", "NaN", "1e9", "99999999999G"] {
+            assert_eq!(size(text), None, "{text}");
+        }
     }
 }

@@ -10,7 +10,9 @@ use homespun_core::select::policy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::options::{LexiconArgs, Machine, ModelArgs, ScoringArgs, VariantArgs, print_json, say};
+use super::options::{
+    LexiconArgs, Machine, MemoryArgs, ModelArgs, ScoringArgs, VariantArgs, print_json, say,
+};
 use super::{Outcome, score};
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
@@ -57,6 +59,8 @@ pub(crate) struct Args {
     /// replay (the stream's `preferred`, else its response), ask (here) or queue (a file)
     #[arg(long, value_name = "HOW", default_value = "replay")]
     annotate: String,
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// Dialogues to measure ROUGE-1 on, before and after
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
@@ -109,7 +113,8 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let engine =
+        Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_budget(args.memory.get()?);
     let book = args.lexicons.open()?;
     let stream = super::read_dialogues(&args.stream, args.strict)?;
     let held_out = match &args.held_out {

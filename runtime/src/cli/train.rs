@@ -9,7 +9,7 @@ use homespun_core::schedule::Schedule;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{AnyBase, Machine, ModelArgs, VariantArgs};
+use super::options::{AnyBase, Machine, MemoryArgs, ModelArgs, VariantArgs};
 use crate::adapter::{self, Adapter};
 use crate::chat::Loss;
 use crate::durable;
@@ -61,9 +61,11 @@ pub(crate) struct Args {
     /// Dialogues of one step; with --epochs at most all there are, with --steps wrapping round
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch: usize,
-    /// Dialogues computed at once [default: as many as make about 512 tokens]
+    /// Dialogues computed at once [default: as many as is fastest in the memory]
     #[arg(long, value_name = "N")]
     micro_batch: Option<usize>,
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// Times through the data [default: 3]
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     epochs: Option<usize>,
@@ -111,10 +113,11 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let mode = loss_mode(&args.loss)?;
     let options = args.options()?;
     let lora = args.lora()?;
+    let budget = args.memory.get()?;
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_budget(budget);
     let mut adapter = match &args.init {
         Some(path) => args.any.open(path, &base)?,
         None => Adapter::fresh(lora, base.config(), base.name(), args.seed),
