@@ -31,8 +31,9 @@ impl Sound {
         let targets = Targets::NONE.with(Target::Q).with(Target::V).with(Target::Down);
         let config = LoraConfig::new(2, 4.0, 0.0, targets);
         let parameters = (0..config.parameters(&base)).map(|i| i as f32 * 0.01).collect();
-        let [json, bytes] =
-            Adapter { config, parameters, base: None, trained_on: None }.files(&base);
+        let [json, bytes] = Adapter { config, parameters, base: None, trained_on: None }
+            .files(&base)
+            .expect("files");
         let config = serde_json::from_slice(&json).expect("JSON");
         let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
         let tensors = tensors

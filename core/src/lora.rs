@@ -106,8 +106,8 @@ pub enum Scaling {
     /// `alpha / rank` (Hu et al. 2021, section 4.1).
     #[default]
     Standard,
-    /// `alpha / sqrt(rank)`: rsLoRA (Kalajdzievski 2023, theorem 3.2). Activations and gradients keep their
-    /// size as the rank grows, so a higher rank learns more and not less.
+    /// `alpha / sqrt(rank)`: rsLoRA (Kalajdzievski 2023, arXiv 2312.03732, theorem 3.2). Activations
+    /// and gradients keep their size as the rank grows, so a higher rank learns more and not less.
     RankStabilised,
 }
 
@@ -124,8 +124,8 @@ pub struct LoraConfig {
     pub targets: Targets,
     /// How the scale depends on the rank.
     pub scaling: Scaling,
-    /// Whether A stays as it is and only B learns: LoRA-FA (Zhang et al. 2023, section 3). Says how an
-    /// adapter is trained, not what it computes.
+    /// Whether A stays as it is and only B learns: LoRA-FA (Zhang et al. 2023, arXiv 2308.03303).
+    /// Says how an adapter is trained, not what it computes.
     pub freeze_a: bool,
 }
 

@@ -5,6 +5,7 @@
 //!        adapter_model.safetensors    base_model.model.model.layers.{i}.{part}.{module}
 //!                                         .lora_A.weight (R, inputs)
 //!                                         .lora_B.weight (outputs, R)
+//!                                     `__metadata__`: the base that ours were trained on (`identity.rs`)
 //! ```
 //! `y = W x + lora_alpha / r * B (A x)`, with `use_rslora` over the root of r. Tensors of f32, bf16 and f16 are read, f32 is written.
 
@@ -110,18 +111,21 @@ impl Adapter {
     /// # Panics
     /// If the parameters are not those of `config` on `base`.
     pub fn save(&self, path: &Path, base: &Config) -> Result<(), Error> {
-        let [config, tensors] = self.files(base);
+        let [config, tensors] = self.files(base)?;
         durable::write_folder(path, &[(CONFIG_FILE, &config), (TENSORS_FILE, &tensors)])?;
         Ok(())
     }
 
     /// The contents of the folder's two files, [`CONFIG_FILE`] and [`TENSORS_FILE`].
     ///
+    /// # Errors
+    /// None: memory takes what is written.
+    ///
     /// # Panics
     /// If the parameters are not those of `config` on `base`.
-    pub fn files(&self, base: &Config) -> [Vec<u8>; 2] {
+    pub fn files(&self, base: &Config) -> Result<[Vec<u8>; 2], Error> {
         assert_eq!(self.parameters.len(), self.config.parameters(base), "parameters and config");
-        [config::render(self), tensors::render(self, base)]
+        Ok([config::render(self), tensors::render(self, base)])
     }
 
     /// The adapter as the model takes it.

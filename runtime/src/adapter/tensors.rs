@@ -149,17 +149,22 @@ pub(super) fn render(adapter: &Adapter, base: &Config) -> Vec<u8> {
 
 /// What comes before the matrices. They lie without gaps, as the parameters do in memory.
 fn header(adapter: &Adapter, base: &Config) -> Vec<u8> {
-    let mut metadata = Object::new();
-    metadata.insert("format".to_owned(), json!("pt"));
-    if let Some(base) = &adapter.trained_on {
-        identity::write(base, &mut metadata);
-    }
     let mut json = Object::new();
-    json.insert("__metadata__".to_owned(), Value::Object(metadata));
+    json.insert("__metadata__".to_owned(), metadata(adapter));
     for part in parts(&adapter.config, base) {
         let [from, to] = [part.start, part.start + part.len()].map(|at| at * size_of::<f32>());
         let info = json!({"dtype": "F32", "shape": part.shape, "data_offsets": [from, to]});
         json.insert(part.name, info);
     }
     header_bytes(json)
+}
+
+/// What the file says beside its matrices.
+fn metadata(adapter: &Adapter) -> Value {
+    let mut metadata = Object::new();
+    metadata.insert("format".to_owned(), json!("pt"));
+    if let Some(base) = &adapter.trained_on {
+        identity::write(base, &mut metadata);
+    }
+    Value::Object(metadata)
 }
