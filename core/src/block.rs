@@ -359,8 +359,8 @@ impl<'a> Block<'a> {
     /// The part of the flat gradients that belongs to `target` here.
     fn gradient<'g>(&self, gradients: &'g mut [f32], target: Target) -> Option<&'g mut [f32]> {
         let lora = self.lora?;
-        let from = lora.config.offset(self.config, self.index, target)?;
-        Some(&mut gradients[from..from + lora.config.target_parameters(self.config, target)])
+        let from = lora.config.gradient_offset(self.config, self.index, target)?;
+        Some(&mut gradients[from..from + lora.config.target_trainable(self.config, target)])
     }
 
     /// Names the first tensor of this block that is not finite, or of keys and values that the cache

@@ -318,6 +318,11 @@ impl<'a> Model<'a> {
         if expected == found { Ok(()) } else { Err(Error::Adapter { expected, found }) }
     }
 
+    pub(crate) fn check_gradients(&self, lora: &LoraConfig, found: usize) -> Result<(), Error> {
+        let expected = lora.trainable(&self.config);
+        if expected == found { Ok(()) } else { Err(Error::Adapter { expected, found }) }
+    }
+
     /// `normed = rmsnorm(states)`, both `(T, D)`.
     ///
     /// # Errors

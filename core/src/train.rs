@@ -91,7 +91,7 @@ fn workers(compute: Compute) -> usize {
 }
 
 /// Adds `scale` times the gradient of the summed negative log-likelihood of all targets to `gradients`,
-/// laid out as `lora.parameters`, and returns that sum (unscaled). With `scale` one over the targets
+/// laid out as [`LoraConfig::trained`] says, and returns that sum (unscaled). With `scale` one over the targets
 /// of a whole batch, its micro-batches add up to the gradient of the mean.
 ///
 /// `dropout` is `None` to train without it, else the rate is `lora.config.dropout`. The arena lends at
@@ -115,7 +115,7 @@ pub fn loss_and_gradients(
     let config = &model.config;
     let compute = compute.with_int8(false);
     model.check_adapter(Some(lora))?;
-    model.check_adapter(Some(Lora { config: lora.config, parameters: gradients }))?;
+    model.check_gradients(&lora.config, gradients.len())?;
     check(model, examples)?;
     let rows = examples.iter().map(Example::rows).sum();
     if rows == 0 {

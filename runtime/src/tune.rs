@@ -164,6 +164,7 @@ pub struct Trainer<'t, 'm> {
     at: usize,
     step: usize,
     order: Vec<usize>,
+    /// Of what is trained alone, as are the moments.
     gradients: Vec<f32>,
     moments: [Vec<f32>; 2],
     updates: u64,
@@ -196,7 +197,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
                 (options.batch.max(1), steps.saturating_mul(options.batch.max(1)))
             }
         };
-        let parameters = adapter.parameters.len();
+        let trainable = adapter.config.trainable(engine.base().config());
         let key = checkpoint::key(&options, examples, adapter);
         let (plan, planned) = plan(engine, adapter, examples, &options, batch)?;
         let memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
@@ -210,8 +211,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
             at: 0,
             step: 0,
             order: Vec::new(),
-            gradients: vec![0.0; parameters],
-            moments: [vec![0.0; parameters], vec![0.0; parameters]],
+            gradients: vec![0.0; trainable],
+            moments: [vec![0.0; trainable], vec![0.0; trainable]],
             updates: 0,
             key,
             plan,
@@ -263,9 +264,12 @@ impl<'t, 'm> Trainer<'t, 'm> {
 
     /// Goes on from `checkpoint`; false, and nothing changes, if it is of another run.
     pub fn resume(&mut self, checkpoint: &Checkpoint) -> bool {
-        let n = self.adapter.parameters.len();
-        let vectors = [&checkpoint.parameters, &checkpoint.first, &checkpoint.second];
-        if checkpoint.key != self.key || vectors.iter().any(|v| v.len() != n) {
+        let (n, trained) = (self.adapter.parameters.len(), self.gradients.len());
+        let moments = [&checkpoint.first, &checkpoint.second];
+        if checkpoint.key != self.key
+            || checkpoint.parameters.len() != n
+            || moments.iter().any(|moment| moment.len() != trained)
+        {
             return false;
         }
         self.at = checkpoint.at as usize;
@@ -308,7 +312,9 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let adamw = AdamW { weight_decay: self.options.weight_decay, ..AdamW::default() };
         let [first, second] = &mut self.moments;
         let mut moments = Moments { first, second, steps: &mut self.updates };
-        adamw.step(lr, &self.gradients, &mut moments, &mut self.adapter.parameters);
+        let Adapter { config, parameters, .. } = &mut *self.adapter;
+        let trained = config.trained(self.engine.base().config());
+        adamw.step_parts(lr, &self.gradients, &mut moments, parameters, trained);
         self.step += 1;
         self.at = range.end;
         let n = self.examples.len();
@@ -388,7 +394,8 @@ fn plan(
         workers: engine.threads(),
         half_inputs: engine.budget().half_inputs,
     };
-    let to_come = 3 * 4 * adapter.parameters.len() as u64;
+    // A gradient and two moments of what is trained.
+    let to_come = 3 * 4 * adapter.config.trainable(&engine.model().config) as u64;
     let available = engine.budget().available(to_come);
     let now = memory::anonymous_bytes();
     let plan = match options.micro_batch {

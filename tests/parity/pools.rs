@@ -37,7 +37,7 @@ const CONFIG: Config = Config {
     qk_norm: true,
 };
 
-const LORA: LoraConfig = LoraConfig { rank: 8, alpha: 16.0, dropout: 0.1, targets: Targets::ALL };
+const LORA: LoraConfig = LoraConfig::new(8, 16.0, 0.1, Targets::ALL);
 
 /// Uniform in `-scale .. scale`.
 fn random(seed: u64, n: usize, scale: f32) -> Vec<f32> {

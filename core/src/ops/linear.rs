@@ -21,8 +21,10 @@ pub(crate) struct Adapter<'a> {
     pub a: Matrix<'a>,
     /// `(N, R)`.
     pub b: Matrix<'a>,
-    /// `alpha / R`.
+    /// What the update is scaled by.
     pub scale: f32,
+    /// Whether only B has a gradient.
+    pub freeze_a: bool,
 }
 
 /// What linear layers write on the way.
@@ -90,8 +92,8 @@ impl Adapted<'_> {
         kernels.matmul(pool, low, adapter.b, true, y);
     }
 
-    /// Adds the adapter's gradients to `gradient (R * K + N * R)`, and leaves `g` for
-    /// [`backward`](Self::backward) in `scratch`.
+    /// Adds the adapter's gradients to `gradient (R * K + N * R)`, or `(N * R)` where A is frozen, and
+    /// leaves `g` for [`backward`](Self::backward) in `scratch`.
     pub(crate) fn gradients(
         &self,
         compute: Compute,
@@ -104,7 +106,8 @@ impl Adapted<'_> {
         let (Some(adapter), Some(gradient)) = (self.adapter, gradient) else { return };
         let (rank, inputs) = (adapter.a.rows(), adapter.a.cols());
         let tokens = x.len() / inputs;
-        let (d_a, d_b) = gradient.split_at_mut(rank * inputs);
+        let trained_a = if adapter.freeze_a { 0 } else { rank * inputs };
+        let (d_a, d_b) = gradient.split_at_mut(trained_a);
         let low = &mut scratch.low[..tokens * rank];
         let d_low = &mut scratch.d_low[..tokens * rank];
         let dropped = self.dropped(compute, x, scratch.dropped);
@@ -112,7 +115,9 @@ impl Adapted<'_> {
         kernels.outer_accumulate(pool, adapter.scale, d_y, low, tokens, d_b);
         kernels.matmul_backward(pool, d_y, adapter.b, false, d_low);
         kernels.scale(adapter.scale, d_low);
-        kernels.outer_accumulate(pool, 1.0, d_low, dropped, tokens, d_a);
+        if !adapter.freeze_a {
+            kernels.outer_accumulate(pool, 1.0, d_low, dropped, tokens, d_a);
+        }
     }
 
     /// Writes `d_x (T, K)`, or adds to it, after [`gradients`](Self::gradients) of the same layer and
@@ -181,6 +186,7 @@ mod tests {
         bias: Vec<f32>,
         parameters: Vec<f32>,
         keys: Option<Vec<u64>>,
+        freeze_a: bool,
     }
 
     impl Case {
@@ -191,6 +197,7 @@ mod tests {
                 bias: random(2, N),
                 parameters: random(3, R * K + N * R),
                 keys: dropout.then(|| (0..T).map(key).collect()),
+                freeze_a: false,
             }
         }
 
@@ -205,6 +212,7 @@ mod tests {
                     a: Matrix::new(Data::F32(a), R, K),
                     b: Matrix::new(Data::F32(b), N, R),
                     scale: 1.5,
+                    freeze_a: self.freeze_a,
                 }),
                 mask: self.keys.as_deref().map(|keys| Mask::new(keys, 1, Target::Q, 0.3)),
             };
@@ -241,6 +249,26 @@ mod tests {
             // Planted bug: one component of dB forgotten.
             d_parameters[R * K + 1] = 0.0;
             assert!(gradient_fails(&case.parameters, &d_parameters, of_parameters));
+        }
+    }
+
+    #[test]
+    fn a_frozen_a_changes_no_other_gradient() {
+        for dropout in [false, true] {
+            let mut case = Case::new(dropout);
+            let (x, d_y) = (random(5, T * K), random(6, T * N));
+            let mut run = |freeze_a: bool| {
+                case.freeze_a = freeze_a;
+                let trained = if freeze_a { N * R } else { R * K + N * R };
+                let (mut d_x, mut gradient) = (vec![0.0; x.len()], vec![0.0; trained]);
+                case.run(&case.parameters, |l, scratch| {
+                    l.gradients(compute(), &x, &d_y, Some(&mut gradient), scratch);
+                    l.backward(compute(), &d_y, false, &mut d_x, scratch);
+                });
+                (d_x, gradient)
+            };
+            let (d_x, gradient) = run(false);
+            assert_eq!(run(true), (d_x, gradient[R * K..].to_vec()));
         }
     }
 }

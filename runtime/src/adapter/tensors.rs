@@ -7,11 +7,12 @@ use half::{bf16, f16};
 use homespun_core::config::Config;
 use homespun_core::lora::{LoraConfig, Target};
 use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
 
-use super::{Adapter, Error, TENSORS_FILE};
-use crate::checkpoint::header::{Entry, read_header};
-use crate::checkpoint::{self, file_error, io_error};
+use super::{Adapter, Error, TENSORS_FILE, identity};
+use crate::checkpoint::header::{Entry, header_bytes, read_header, read_metadata};
+use crate::checkpoint::{self, Object, file_error, io_error};
+use crate::state;
 
 /// One matrix of the adapter: its name in the file, its shape and where it begins in memory.
 struct Part {
@@ -47,11 +48,16 @@ fn name(layer: usize, target: Target, matrix: &str) -> String {
     format!("base_model.model.model.layers.{layer}.{parent}.{module}.lora_{matrix}.weight")
 }
 
-/// Reads the tensors in the folder `path` into flat parameters.
+/// Reads the tensors in the folder `path` into flat parameters; also gives the base that they were
+/// trained on, where the file says.
 ///
 /// # Errors
 /// Names the tensor that is missing, unexpected, of another shape or element type, or not finite.
-pub(super) fn open(path: &Path, config: &LoraConfig, base: &Config) -> Result<Vec<f32>, Error> {
+pub(super) fn open(
+    path: &Path,
+    config: &LoraConfig,
+    base: &Config,
+) -> Result<(Vec<f32>, Option<state::Base>), Error> {
     let file = path.join(TENSORS_FILE);
     if !file.exists() && path.join("adapter_model.bin").exists() {
         let bin = path.join("adapter_model.bin");
@@ -63,6 +69,7 @@ pub(super) fn open(path: &Path, config: &LoraConfig, base: &Config) -> Result<Ve
     }
     let bytes = fs::read(&file).map_err(|e| io_error(&file, e))?;
     let entries = read_header(&file, &bytes)?;
+    let trained_on = identity::read(&file, &read_metadata(&file, &bytes)?)?;
     let fail = |tensor: &str, reason: String| checkpoint::Error::Tensor {
         file: file.clone(),
         tensor: tensor.to_owned(),
@@ -105,7 +112,7 @@ pub(super) fn open(path: &Path, config: &LoraConfig, base: &Config) -> Result<Ve
             return Err(fail(&entry.name, reason.to_owned()).into());
         }
     }
-    Ok(parameters)
+    Ok((parameters, trained_on))
 }
 
 /// The entry of this name; entries are sorted.
@@ -133,29 +140,31 @@ fn fill<const N: usize>(values: &mut [f32], bytes: &[u8], convert: impl Fn([u8; 
     }
 }
 
-/// The file's contents.
-///
-/// # Errors
-/// If they cannot be laid out as safetensors.
-pub(super) fn render(adapter: &Adapter, base: &Config) -> Result<Vec<u8>, Error> {
-    let fail = |e| file_error(Path::new(TENSORS_FILE), format!("cannot be laid out: {e}"));
-    let parts = parts(&adapter.config, base);
-    let stored: Vec<Vec<u8>> = parts
-        .iter()
-        .map(|part| {
-            let values = &adapter.parameters[part.start..][..part.len()];
-            values.iter().flat_map(|x| x.to_le_bytes()).collect()
-        })
-        .collect();
-    let views = parts
-        .iter()
-        .zip(&stored)
-        .map(|(part, bytes)| {
-            let view = TensorView::new(Dtype::F32, part.shape.to_vec(), bytes);
-            view.map(|view| (part.name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(fail)?;
-    let metadata = [("format".to_owned(), "pt".to_owned())];
-    Ok(safetensors::serialize(views, Some(metadata.into_iter().collect())).map_err(fail)?)
+/// The file's contents: its header, and the matrices in the order of memory.
+pub(super) fn render(adapter: &Adapter, base: &Config) -> Vec<u8> {
+    let mut bytes = header(adapter, base);
+    bytes.extend(adapter.parameters.iter().flat_map(|x| x.to_le_bytes()));
+    bytes
+}
+
+/// What comes before the matrices. They lie without gaps, as the parameters do in memory.
+fn header(adapter: &Adapter, base: &Config) -> Vec<u8> {
+    let mut json = Object::new();
+    json.insert("__metadata__".to_owned(), metadata(adapter));
+    for part in parts(&adapter.config, base) {
+        let [from, to] = [part.start, part.start + part.len()].map(|at| at * size_of::<f32>());
+        let info = json!({"dtype": "F32", "shape": part.shape, "data_offsets": [from, to]});
+        json.insert(part.name, info);
+    }
+    header_bytes(json)
+}
+
+/// What the file says beside its matrices.
+fn metadata(adapter: &Adapter) -> Value {
+    let mut metadata = Object::new();
+    metadata.insert("format".to_owned(), json!("pt"));
+    if let Some(base) = &adapter.trained_on {
+        identity::write(base, &mut metadata);
+    }
+    Value::Object(metadata)
 }

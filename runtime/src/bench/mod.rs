@@ -320,7 +320,7 @@ fn training(engine: &Engine, train: Train, repeat: usize) -> Result<Training, Er
             Example { tokens, targets, id }
         })
         .collect();
-    let lora = LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, targets: Targets::ALL };
+    let lora = LoraConfig::new(8, 16.0, 0.0, Targets::ALL);
     let mut adapter = Adapter::fresh(lora, config, engine.base().name(), 0);
     let options = Options {
         lr: 1e-4,

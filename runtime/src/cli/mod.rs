@@ -8,6 +8,7 @@ mod demo;
 mod evaluate;
 mod generate;
 mod logits;
+mod merge;
 mod options;
 mod personalize;
 mod quantize;
@@ -51,6 +52,7 @@ enum Command {
     Rouge(rouge::Args),
     Buffer(buffer::Args),
     Adapter(adapter::Args),
+    Merge(merge::Args),
     Bench(bench::Args),
     Quantize(quantize::Args),
     Verify(verify::Args),
@@ -76,6 +78,7 @@ impl Cli {
             Command::Rouge(args) => rouge::run(args),
             Command::Buffer(args) => buffer::run(args),
             Command::Adapter(args) => adapter::run(args),
+            Command::Merge(args) => merge::run(args, machine),
             Command::Bench(args) => bench::run(args, machine),
             Command::Quantize(args) => quantize::run(args, machine),
             Command::Verify(args) => verify::run(args, machine),

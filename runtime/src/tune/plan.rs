@@ -226,7 +226,7 @@ pub(crate) mod tests {
 
     fn demand(longest: usize, batch: usize) -> Demand {
         let config = CONFIG;
-        let lora = LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, targets: Targets::ALL };
+        let lora = LoraConfig::new(8, 16.0, 0.0, Targets::ALL);
         let (kernels, dtype) = (Kernels::detect(), DType::F32);
         Demand { config, lora, longest, batch, kernels, dtype, workers: 2, half_inputs: false }
     }

@@ -6,8 +6,7 @@ use homespun_kernels::{Kernels, Serial};
 use super::*;
 use crate::dialogue::{Message, Role};
 
-const CONFIG: LoraConfig =
-    LoraConfig { rank: 2, alpha: 4.0, dropout: 0.1, targets: Targets::ATTENTION };
+const CONFIG: LoraConfig = LoraConfig::new(2, 4.0, 0.1, Targets::ATTENTION);
 
 fn options(length: Length) -> Options {
     Options {
@@ -48,7 +47,17 @@ fn with_engine(work: impl FnOnce(&Engine, &[Example], Adapter)) {
 
 #[test]
 fn a_resumed_run_ends_bit_identical_to_an_unbroken_one() {
-    with_engine(|engine, examples, start| {
+    resumes(false);
+}
+
+#[test]
+fn a_run_with_a_frozen_a_resumes_too_and_moves_the_bs_alone() {
+    resumes(true);
+}
+
+fn resumes(freeze_a: bool) {
+    with_engine(|engine, examples, mut start| {
+        start.config.freeze_a = freeze_a;
         let run = |adapter: &mut Adapter, cut_after: Option<usize>| {
             let mut trainer =
                 Trainer::new(engine, adapter, examples, options(Length::Epochs(3))).unwrap();
@@ -70,6 +79,16 @@ fn a_resumed_run_ends_bit_identical_to_an_unbroken_one() {
         let bits = |a: &Adapter| a.parameters.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&resumed), bits(&whole));
         assert_ne!(bits(&whole), bits(&start), "the run taught nothing");
+        let (config, base) = (start.config, engine.base().config());
+        let plain = LoraConfig { freeze_a: false, ..config };
+        let ends = &whole.parameters;
+        for (all, trained) in plain.trained(base).zip(config.trained(base)) {
+            let moved = ends[trained.clone()].iter().zip(&start.parameters[trained.clone()]);
+            assert!(moved.filter(|(a, b)| a != b).count() > trained.len() / 2);
+            let frozen = all.start..trained.start;
+            assert_eq!(frozen.is_empty(), !freeze_a);
+            assert_eq!(ends[frozen.clone()], start.parameters[frozen]);
+        }
     });
 }
 
