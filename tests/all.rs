@@ -4,6 +4,7 @@ mod bad_checkpoint;
 mod checkpoint;
 mod cli;
 mod fuzz_checkpoint;
+mod merge;
 mod parity;
 mod quantised;
 mod quantised_quality;

@@ -29,9 +29,11 @@ impl Sound {
     fn new() -> Self {
         let base = *Checkpoint::open(&SmallModel::new().write()).expect("base").config();
         let targets = Targets::NONE.with(Target::Q).with(Target::V).with(Target::Down);
-        let config = LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, targets };
+        let config = LoraConfig::new(2, 4.0, 0.0, targets);
         let parameters = (0..config.parameters(&base)).map(|i| i as f32 * 0.01).collect();
-        let [json, bytes] = Adapter { config, parameters, base: None }.files(&base).expect("files");
+        let [json, bytes] = Adapter { config, parameters, base: None, trained_on: None }
+            .files(&base)
+            .expect("files");
         let config = serde_json::from_slice(&json).expect("JSON");
         let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
         let tensors = tensors
@@ -74,7 +76,7 @@ fn each_unsupported_field_is_refused_by_its_name() {
         ("task_type", json!("SEQ_CLS")),
         ("bias", json!("all")),
         ("use_dora", json!(true)),
-        ("use_rslora", json!(true)),
+        ("use_rslora", json!("yes")),
         ("fan_in_fan_out", json!(true)),
         ("lora_bias", json!(true)),
         ("modules_to_save", json!(["lm_head"])),

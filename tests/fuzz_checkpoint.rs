@@ -10,6 +10,7 @@ use homespun_core::lora::{LoraConfig, Targets};
 use homespun_kernels::{Kernels, Serial};
 use homespun_runtime::adapter::Adapter;
 use homespun_runtime::checkpoint::Checkpoint;
+use homespun_runtime::state::Base;
 use homespun_runtime::{engine, quantize};
 
 use crate::quantised::{Q4, copy};
@@ -166,10 +167,13 @@ fn flipped_bytes_of_a_quantised_folder_never_panic() {
 #[test]
 fn flipped_bytes_of_an_adapter_never_panic() {
     let base = *Checkpoint::open(&SmallModel::new().write()).expect("base").config();
-    let config = LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, targets: Targets::ATTENTION };
+    let config = LoraConfig::new(2, 4.0, 0.0, Targets::ATTENTION);
     let parameters = vec![0.5; config.parameters(&base)];
     let folder = tempfile::tempdir().expect("folder");
-    let [json, tensors] = Adapter { config, parameters, base: None }.files(&base).expect("files");
+    let hash = "0123456789abcdef".repeat(4);
+    let on = Base { weights: hash.clone(), tokenizer: hash.clone(), template: hash };
+    let adapter = Adapter { config, parameters, base: None, trained_on: Some(on) };
+    let [json, tensors] = adapter.files(&base).expect("files");
     let mut dice = Dice(13);
     for round in 0..2000 {
         let (json, tensors) = match round % 2 {

@@ -69,7 +69,7 @@ fn training(c: &mut Criterion) {
     for (kernels, threads, name) in machines() {
         let pool = Threads::new(threads).expect("threads start");
         let engine = Engine::new(&base, &layers, kernels, &pool).expect("it computes");
-        let config = LoraConfig { rank: 8, alpha: 16.0, dropout: 0.05, targets: Targets::ALL };
+        let config = LoraConfig::new(8, 16.0, 0.05, Targets::ALL);
         let mut adapter = Adapter::fresh(config, base.config(), base.name(), 0);
         let options = Options {
             lr: 1e-3,

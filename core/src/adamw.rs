@@ -5,6 +5,9 @@
 //! p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 //! ```
 
+use core::iter;
+use core::ops::Range;
+
 /// The constants of an optimiser.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -28,22 +31,40 @@ impl Default for AdamW {
 /// The moments of the gradients so far, zero at first, and the number of steps taken.
 #[derive(Debug)]
 pub struct Moments<'a> {
-    /// m, one for each parameter.
+    /// m, one for each gradient.
     pub first: &'a mut [f32],
-    /// v, one for each parameter.
+    /// v, one for each gradient.
     pub second: &'a mut [f32],
     /// Steps taken.
     pub steps: &'a mut u64,
 }
 
 impl AdamW {
-    /// One step with learning rate `lr` along `gradients`.
+    /// One step with learning rate `lr` along `gradients`, one for each parameter.
     ///
     /// # Panics
     /// If the four slices differ in length.
     pub fn step(&self, lr: f64, gradients: &[f32], moments: &mut Moments, parameters: &mut [f32]) {
-        let n = parameters.len();
-        assert!(gradients.len() == n && moments.first.len() == n && moments.second.len() == n);
+        let all = iter::once(0..parameters.len());
+        self.step_parts(lr, gradients, moments, parameters, all);
+    }
+
+    /// One step of the `trained` ranges of `parameters`, whose gradients lie one after the other. What
+    /// is not trained neither moves nor decays.
+    ///
+    /// # Panics
+    /// If the gradients and the moments are not as many as the parameters in the ranges, or a range is
+    /// not in the parameters.
+    pub fn step_parts(
+        &self,
+        lr: f64,
+        gradients: &[f32],
+        moments: &mut Moments,
+        parameters: &mut [f32],
+        trained: impl Iterator<Item = Range<usize>>,
+    ) {
+        let n = gradients.len();
+        assert!(moments.first.len() == n && moments.second.len() == n, "gradients and moments");
         *moments.steps += 1;
         let t = *moments.steps as f64;
         let (beta1, beta2) = (widened(self.beta1), widened(self.beta2));
@@ -51,13 +72,21 @@ impl AdamW {
         let correction = libm::sqrt(1.0 - libm::pow(beta2, t)) as f32;
         let shrink = (1.0 - lr * widened(self.weight_decay)) as f32;
         let (mix1, keep2, mix2) = ((1.0 - beta1) as f32, beta2 as f32, (1.0 - beta2) as f32);
-        let moments = moments.first.iter_mut().zip(moments.second.iter_mut());
-        for ((p, g), (m, v)) in parameters.iter_mut().zip(gradients).zip(moments) {
-            *p *= shrink;
-            *m += mix1 * (g - *m);
-            *v = keep2 * *v + mix2 * g * g;
-            *p -= step * *m / (libm::sqrtf(*v) / correction + self.eps);
+        let mut at = 0;
+        for range in trained {
+            let parameters = &mut parameters[range];
+            let here = at..at + parameters.len();
+            at = here.end;
+            let moments =
+                moments.first[here.clone()].iter_mut().zip(&mut moments.second[here.clone()]);
+            for ((p, g), (m, v)) in parameters.iter_mut().zip(&gradients[here]).zip(moments) {
+                *p *= shrink;
+                *m += mix1 * (g - *m);
+                *v = keep2 * *v + mix2 * g * g;
+                *p -= step * *m / (libm::sqrtf(*v) / correction + self.eps);
+            }
         }
+        assert_eq!(at, n, "gradients and trained parameters");
     }
 }
 
@@ -123,6 +152,27 @@ mod tests {
         // Planted bugs: no decay, another beta.
         assert!(deviation(&run(AdamW::default())) > 1e-4);
         assert!(deviation(&run(AdamW { beta2: 0.99, ..right })) > 1e-4);
+    }
+
+    #[test]
+    fn only_the_trained_ranges_move_and_as_if_they_were_alone() {
+        let optimiser = AdamW { weight_decay: 0.1, ..AdamW::default() };
+        let gradients = [0.5, -0.25, 2.0];
+        let run = |mut parameters: Vec<f32>, trained: &[Range<usize>]| {
+            let (mut first, mut second, mut steps) = ([0.0; 3], [0.0; 3], 0);
+            for _ in 0..3 {
+                let mut moments =
+                    Moments { first: &mut first, second: &mut second, steps: &mut steps };
+                let trained = trained.iter().cloned();
+                optimiser.step_parts(0.1, &gradients, &mut moments, &mut parameters, trained);
+            }
+            (parameters, first, second, steps)
+        };
+        let (alone, first, second, steps) =
+            run(vec![1.0, 2.0, 3.0], core::slice::from_ref(&(0..3)));
+        let spread = run(vec![7.0, 1.0, 2.0, 8.0, 9.0, 3.0], &[1..3, 5..6]);
+        let moved = vec![7.0, alone[0], alone[1], 8.0, 9.0, alone[2]];
+        assert_eq!(spread, (moved, first, second, steps));
     }
 
     #[test]

@@ -5,9 +5,11 @@
 //! middle ─── post_norm ── gate,up ─ swiglu ─ down ─(+middle)─ x of the next block
 //! ```
 
+use core::ops::Range;
+
 use homespun_kernels::Data;
 
-use crate::buffers::{Backward, Saved, Scratch};
+use crate::buffers::{Angles, Gates, Mlp, Saved, Scratch};
 use crate::cache::Rows;
 use crate::compute::Compute;
 use crate::config::Config;
@@ -32,18 +34,40 @@ pub(crate) struct Block<'a> {
     pub dropout: Option<&'a [u64]>,
     /// Where each token's dialogue begins, `(T)`.
     pub starts: &'a [u32],
+    /// The tokens' angles.
+    pub angles: &'a Angles<'a>,
     pub shape: Shape,
 }
 
 /// The caches of keys and values.
 pub(crate) type Cache<'a> = (Rows<'a>, Rows<'a>);
 
+/// The gradients of one block, shared by all.
+pub(crate) struct Backward<'a> {
+    /// Of the residual stream: the block's output when it starts, its input when it ends, `(T, D)`.
+    pub d_x: &'a mut [f32],
+    /// Of attention's output, then of a norm's, `(T, max(D, q_dim))`.
+    pub inner: &'a mut [f32],
+    /// `(T, heads)`.
+    pub delta: &'a mut [f32],
+}
+
 impl<'a> Block<'a> {
+    fn tokens(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The layer of `target` for all tokens.
     fn linear(&self, target: Target) -> Adapted<'a> {
+        self.linear_of(target, 0..self.tokens())
+    }
+
+    /// The layer of `target` for some of the tokens.
+    fn linear_of(&self, target: Target, rows: Range<usize>) -> Adapted<'a> {
         let adapter = self.lora.and_then(|lora| lora.adapter(self.config, self.index, target));
         let mask = match (self.lora, self.dropout, adapter) {
-            (Some(lora), Some(rows), Some(_)) if lora.config.dropout > 0.0 => {
-                Some(Mask::new(rows, self.index, target, lora.config.dropout))
+            (Some(lora), Some(keys), Some(_)) if lora.config.dropout > 0.0 => {
+                Some(Mask::new(&keys[rows], self.index, target, lora.config.dropout))
             }
             _ => None,
         };
@@ -51,7 +75,7 @@ impl<'a> Block<'a> {
     }
 
     /// Turns `x (T, D)`, the block's input, into its output. Keys and values go to `cache`, or into
-    /// `saved` where there is none.
+    /// `saved` where there is none; the MLP's inner products into `gates` where those are kept.
     ///
     /// # Errors
     /// If an activation is not finite.
@@ -59,13 +83,13 @@ impl<'a> Block<'a> {
         &self,
         x: &mut [f32],
         saved: &mut Saved,
+        gates: Option<&mut Gates>,
         scratch: &mut Scratch,
         cache: Option<Cache>,
     ) -> Result<(), Error> {
         let infinity = cache.as_ref().map_or(f32::INFINITY, |(keys, _)| keys.infinity());
         self.attention(x, saved, scratch, cache);
-        self.mlp(x, saved, scratch);
-        if finite(x) { Ok(()) } else { Err(self.diagnose(saved, scratch, infinity)) }
+        self.mlp(x, saved, gates, scratch, infinity)
     }
 
     /// Only the keys and values of `x (T, D)`, all that later tokens need of a last block.
@@ -76,10 +100,10 @@ impl<'a> Block<'a> {
         s: &mut Scratch,
         (mut keys, mut values): Cache,
     ) {
-        let Self { compute, config, layer, shape, .. } = *self;
+        let Self { compute, config, layer, shape, angles, .. } = *self;
         let tokens = x.len() / config.dim;
         let (eps, width) = (config.norm_eps, tokens * config.kv_dim());
-        let (normed, v) = (&mut s.normed[..x.len()], &mut s.v[..width]);
+        let (normed, v) = (&mut saved.middle[..x.len()], &mut s.v[..width]);
         rmsnorm::forward(compute, x, layer.input_norm, eps, normed);
         let k = if layer.k_norm.is_some() { &mut *saved.k_raw } else { &mut *s.k };
         let each = [
@@ -91,40 +115,42 @@ impl<'a> Block<'a> {
         if let Some(k_norm) = layer.k_norm {
             rmsnorm::forward(compute, &saved.k_raw[..width], k_norm, eps, k);
         }
-        let angles = tokens * (config.head_dim / 2);
-        rope::forward(compute, &s.cos[..angles], &s.sin[..angles], config.head_dim, k);
+        let many = tokens * (config.head_dim / 2);
+        rope::forward(compute, &angles.cos[..many], &angles.sin[..many], config.head_dim, k);
         let place = (config.kv_heads, shape.capacity, shape.past);
         keys.append(compute, place, k);
         values.append(compute, place, v);
     }
 
+    /// `saved.middle = x + o(attention(norm(x)))`.
     fn attention(&self, x: &[f32], saved: &mut Saved, s: &mut Scratch, cache: Option<Cache>) {
-        let Self { compute, config, layer, shape, .. } = *self;
-        let eps = config.norm_eps;
-        rmsnorm::forward(compute, x, layer.input_norm, eps, s.normed);
+        let Self { compute, config, layer, shape, angles, .. } = *self;
+        let (eps, width) = (config.norm_eps, self.tokens() * config.kv_dim());
+        let (s_k, s_v) = (&mut s.k[..width], &mut s.v[..width]);
+        rmsnorm::forward(compute, x, layer.input_norm, eps, saved.middle);
         let (q, k) = match (layer.q_norm, layer.k_norm) {
             (Some(_), Some(_)) => (&mut *saved.q_raw, &mut *saved.k_raw),
-            _ => (&mut *saved.q, &mut *s.k),
+            _ => (&mut *saved.q, &mut *s_k),
         };
         let each = [
             (self.linear(Target::Q), false, q),
             (self.linear(Target::K), false, k),
-            (self.linear(Target::V), false, &mut *s.v),
+            (self.linear(Target::V), false, &mut *s_v),
         ];
-        linear::forward(compute, s.normed, each, &mut s.linear);
+        linear::forward(compute, saved.middle, each, &mut s.linear);
         if let (Some(q_norm), Some(k_norm)) = (layer.q_norm, layer.k_norm) {
             rmsnorm::forward(compute, saved.q_raw, q_norm, eps, saved.q);
-            rmsnorm::forward(compute, saved.k_raw, k_norm, eps, s.k);
+            rmsnorm::forward(compute, saved.k_raw, k_norm, eps, s_k);
         }
-        rope::forward(compute, s.cos, s.sin, config.head_dim, saved.q);
-        rope::forward(compute, s.cos, s.sin, config.head_dim, s.k);
+        rope::forward(compute, angles.cos, angles.sin, config.head_dim, saved.q);
+        rope::forward(compute, angles.cos, angles.sin, config.head_dim, s_k);
         let (mut keys, mut values) = match cache {
             Some(cache) => cache,
             None => (Rows::F32(&mut *saved.keys), Rows::F32(&mut *saved.values)),
         };
         let place = (config.kv_heads, shape.capacity, shape.past);
-        keys.append(compute, place, s.k);
-        values.append(compute, place, s.v);
+        keys.append(compute, place, s_k);
+        values.append(compute, place, s_v);
         let (keys, values) = (keys.view(), values.view());
         let (out, z) = (&mut *saved.attended, &mut *saved.z);
         attention::forward(compute, shape, self.starts, saved.q, keys, values, s.work, out, z);
@@ -133,37 +159,78 @@ impl<'a> Block<'a> {
         linear::forward(compute, saved.attended, [o], &mut s.linear);
     }
 
-    fn mlp(&self, x: &mut [f32], saved: &mut Saved, s: &mut Scratch) {
-        self.gates(saved, s);
-        swiglu::forward(self.compute, saved.gate, saved.up, self.config.hidden, s.act);
-        self.compute.copy(saved.middle, x);
-        let down = (self.linear(Target::Down), true, x);
-        linear::forward(self.compute, s.act, [down], &mut s.linear);
+    /// The ranges of tokens that pass through the MLP together.
+    fn pieces(&self, mlp: &Mlp) -> impl DoubleEndedIterator<Item = Range<usize>> + use<> {
+        let (tokens, rows) = (self.tokens(), (mlp.act.len() / self.config.hidden).max(1));
+        (0..tokens).step_by(rows).map(move |from| from..(from + rows).min(tokens))
     }
 
-    fn gates(&self, saved: &mut Saved, s: &mut Scratch) {
+    /// `x = middle + mlp(norm(middle))`, some tokens at a time.
+    fn mlp(
+        &self,
+        x: &mut [f32],
+        saved: &mut Saved,
+        mut kept: Option<&mut Gates>,
+        s: &mut Scratch,
+        infinity: f32,
+    ) -> Result<(), Error> {
+        let Self { compute, config, .. } = *self;
+        for rows in self.pieces(&s.mlp) {
+            let (from, to) = (rows.start, rows.end);
+            let middle = &saved.middle[from * config.dim..to * config.dim];
+            let x = &mut x[from * config.dim..to * config.dim];
+            let mut gates = match &mut kept {
+                Some(kept) => kept.part(config, from, to),
+                None => s.mlp.gates.part(config, 0, to - from),
+            };
+            let normed = &mut s.mlp.normed[..x.len()];
+            self.gates(middle, rows.clone(), normed, &mut gates, &mut s.linear);
+            let act = &mut s.mlp.act[..gates.gate.len()];
+            swiglu::forward(compute, gates.gate, gates.up, config.hidden, act);
+            compute.copy(middle, x);
+            let down = (self.linear_of(Target::Down, rows), true, &mut *x);
+            linear::forward(compute, act, [down], &mut s.linear);
+            if !finite(x) {
+                let act = finite(act);
+                return Err(self.diagnose(saved, &gates, act, (s.k, s.v), infinity));
+            }
+        }
+        Ok(())
+    }
+
+    /// `gates` of the tokens `rows`, from their part of the residual stream.
+    fn gates(
+        &self,
+        middle: &[f32],
+        rows: Range<usize>,
+        normed: &mut [f32],
+        gates: &mut Gates,
+        scratch: &mut linear::Scratch,
+    ) {
         let Self { compute, config, layer, .. } = *self;
-        rmsnorm::forward(compute, saved.middle, layer.post_norm, config.norm_eps, s.normed);
+        rmsnorm::forward(compute, middle, layer.post_norm, config.norm_eps, normed);
         let each = [
-            (self.linear(Target::Gate), false, &mut *saved.gate),
-            (self.linear(Target::Up), false, &mut *saved.up),
+            (self.linear_of(Target::Gate, rows.clone()), false, &mut *gates.gate),
+            (self.linear_of(Target::Up, rows), false, &mut *gates.up),
         ];
-        linear::forward(compute, s.normed, each, &mut s.linear);
+        linear::forward(compute, normed, each, scratch);
     }
 
     /// Makes `saved` again from the block's input `x (T, D)`, as [`forward`](Self::forward) left it.
     pub(crate) fn recompute(&self, x: &[f32], saved: &mut Saved, scratch: &mut Scratch) {
         self.attention(x, saved, scratch, None);
-        self.gates(saved, scratch);
     }
 
     /// `b.d_x` holds the gradient of the block's output and becomes that of its input `x (T, D)`, which
     /// is left unfinished where `below` is false: nothing there needs it. The adapters' gradients are
-    /// added to `gradients`, the flat ones of all layers. `saved` is used up.
+    /// added to `gradients`, the flat ones of all layers. `saved` and `gates` are used up; gates that
+    /// were not kept are made again, some tokens at a time.
+    #[allow(clippy::too_many_arguments, reason = "each is a buffer of its own")]
     pub(crate) fn backward(
         &self,
         x: &[f32],
         saved: &mut Saved,
+        gates: Option<&mut Gates>,
         scratch: &mut Scratch,
         b: &mut Backward,
         gradients: &mut [f32],
@@ -171,8 +238,9 @@ impl<'a> Block<'a> {
     ) {
         let adapted = |target| self.lora.is_some_and(|lora| lora.config.targets.contains(target));
         let qkv = adapted(Target::Q) || adapted(Target::K) || adapted(Target::V);
-        self.mlp_backward(saved, scratch, b, gradients, below || qkv || adapted(Target::O));
-        if below || qkv || adapted(Target::O) {
+        let attention = below || qkv || adapted(Target::O);
+        self.mlp_backward(saved, gates, scratch, b, gradients, attention);
+        if attention {
             self.attention_backward(x, saved, scratch, b, gradients, (below, qkv));
         }
     }
@@ -180,26 +248,57 @@ impl<'a> Block<'a> {
     fn mlp_backward(
         &self,
         saved: &mut Saved,
+        mut kept: Option<&mut Gates>,
         s: &mut Scratch,
         b: &mut Backward,
         gradients: &mut [f32],
         below: bool,
     ) {
         let Self { compute, config, layer, .. } = *self;
-        swiglu::forward(compute, saved.gate, saved.up, config.hidden, s.act);
-        let mut part = |target, x: &[f32], d_y: &[f32], d_x: Option<(&mut [f32], bool)>| {
-            let gradient = self.gradient(gradients, target);
-            self.linear(target).backward(compute, x, d_y, gradient, &mut s.linear, d_x);
-        };
-        part(Target::Down, s.act, b.d_x, Some((b.d_act, false)));
-        swiglu::backward(compute, b.d_act, config.hidden, saved.gate, saved.up);
-        let (d_gate, d_up) = (&*saved.gate, &*saved.up);
-        rmsnorm::forward(compute, saved.middle, layer.post_norm, config.norm_eps, s.normed);
-        part(Target::Up, s.normed, d_up, below.then_some((&mut *b.d_normed, false)));
-        part(Target::Gate, s.normed, d_gate, below.then_some((&mut *b.d_normed, true)));
-        if below {
-            let eps = config.norm_eps;
-            rmsnorm::backward(compute, saved.middle, layer.post_norm, eps, b.d_normed, b.d_x);
+        let eps = config.norm_eps;
+        for rows in self.pieces(&s.mlp) {
+            let (from, to) = (rows.start, rows.end);
+            let part = from * config.dim..to * config.dim;
+            let (middle, d_x) = (&saved.middle[part.clone()], &mut b.d_x[part]);
+            let normed = &mut s.mlp.normed[..d_x.len()];
+            let mut gates = match &mut kept {
+                Some(kept) => {
+                    rmsnorm::forward(compute, middle, layer.post_norm, eps, normed);
+                    kept.part(config, from, to)
+                }
+                None => {
+                    let mut gates = s.mlp.gates.part(config, 0, to - from);
+                    self.gates(middle, rows.clone(), normed, &mut gates, &mut s.linear);
+                    gates
+                }
+            };
+            let Gates { gate, up } = &mut gates;
+            let act = &mut s.mlp.act[..gate.len()];
+            swiglu::forward(compute, gate, up, config.hidden, act);
+            let mut gradient = |target, x: &[f32], d_y: &[f32], scratch: &mut linear::Scratch| {
+                let layer = self.linear_of(target, rows.clone());
+                layer.gradients(compute, x, d_y, self.gradient(gradients, target), scratch);
+                layer
+            };
+            // The activation becomes its own gradient.
+            gradient(Target::Down, act, d_x, &mut s.linear).backward(
+                compute,
+                d_x,
+                false,
+                act,
+                &mut s.linear,
+            );
+            swiglu::backward(compute, act, config.hidden, gate, up);
+            let d_normed = &mut b.inner[..d_x.len()];
+            for (target, d_y, accumulate) in [(Target::Up, up, false), (Target::Gate, gate, true)] {
+                let layer = gradient(target, normed, d_y, &mut s.linear);
+                if below {
+                    layer.backward(compute, d_y, accumulate, d_normed, &mut s.linear);
+                }
+            }
+            if below {
+                rmsnorm::backward(compute, middle, layer.post_norm, eps, d_normed, d_x);
+            }
         }
     }
 
@@ -212,53 +311,70 @@ impl<'a> Block<'a> {
         gradients: &mut [f32],
         (below, qkv): (bool, bool),
     ) {
-        let Self { compute, config, layer, shape, .. } = *self;
-        let (eps, inner) = (config.norm_eps, below || qkv);
-        let mut part = |target, x: &[f32], d_y: &[f32], d_x: Option<(&mut [f32], bool)>| {
-            let gradient = self.gradient(gradients, target);
-            self.linear(target).backward(compute, x, d_y, gradient, &mut s.linear, d_x);
+        let Self { compute, config, layer, shape, angles, .. } = *self;
+        let eps = config.norm_eps;
+        let mut gradient = |target, x: &[f32], d_y: &[f32], scratch: &mut linear::Scratch| {
+            let layer = self.linear(target);
+            layer.gradients(compute, x, d_y, self.gradient(gradients, target), scratch);
+            layer
         };
-        part(Target::O, saved.attended, b.d_x, inner.then_some((&mut *b.d_attended, false)));
-        if !inner {
+        let o = gradient(Target::O, saved.attended, b.d_x, &mut s.linear);
+        if !(below || qkv) {
             return;
         }
+        let d_out = &mut b.inner[..self.tokens() * config.q_dim()];
+        o.backward(compute, b.d_x, false, d_out, &mut s.linear);
         let read = attention::backward::Saved {
             starts: self.starts,
             q: saved.q,
             keys: saved.keys,
             values: saved.values,
-            out: saved.attended,
             z: saved.z,
         };
-        let write = attention::backward::Gradients { d_q: b.d_q, d_k: b.d_k, d_v: b.d_v };
-        let d_out = &*b.d_attended;
+        let width = self.tokens() * config.kv_dim();
+        let (d_q, d_k, d_v) = (&mut *saved.attended, &mut s.k[..width], &mut s.v[..width]);
+        let write = attention::backward::Gradients { d_q, d_k, d_v };
         attention::backward::backward(compute, shape, read, d_out, b.delta, s.work, write);
-        rope::backward(compute, s.cos, s.sin, config.head_dim, b.d_q);
-        rope::backward(compute, s.cos, s.sin, config.head_dim, b.d_k);
+        rope::backward(compute, angles.cos, angles.sin, config.head_dim, d_q);
+        rope::backward(compute, angles.cos, angles.sin, config.head_dim, d_k);
         if let (Some(q_norm), Some(k_norm)) = (layer.q_norm, layer.k_norm) {
-            rmsnorm::backward_in_place(compute, saved.q_raw, q_norm, eps, b.d_q);
-            rmsnorm::backward_in_place(compute, saved.k_raw, k_norm, eps, b.d_k);
+            rmsnorm::backward_in_place(compute, saved.q_raw, q_norm, eps, d_q);
+            rmsnorm::backward_in_place(compute, saved.k_raw, k_norm, eps, d_k);
         }
-        rmsnorm::forward(compute, x, layer.input_norm, eps, s.normed);
-        part(Target::V, s.normed, b.d_v, below.then_some((&mut *b.d_normed, false)));
-        part(Target::K, s.normed, b.d_k, below.then_some((&mut *b.d_normed, true)));
-        part(Target::Q, s.normed, b.d_q, below.then_some((&mut *b.d_normed, true)));
+        let normed = &mut *saved.middle;
+        rmsnorm::forward(compute, x, layer.input_norm, eps, normed);
+        let d_normed = &mut b.inner[..x.len()];
+        let each = [(Target::V, d_v, false), (Target::K, d_k, true), (Target::Q, d_q, true)];
+        for (target, d_y, accumulate) in each {
+            let layer = gradient(target, normed, d_y, &mut s.linear);
+            if below {
+                layer.backward(compute, d_y, accumulate, d_normed, &mut s.linear);
+            }
+        }
         if below {
-            rmsnorm::backward(compute, x, layer.input_norm, eps, b.d_normed, b.d_x);
+            rmsnorm::backward(compute, x, layer.input_norm, eps, d_normed, b.d_x);
         }
     }
 
     /// The part of the flat gradients that belongs to `target` here.
     fn gradient<'g>(&self, gradients: &'g mut [f32], target: Target) -> Option<&'g mut [f32]> {
         let lora = self.lora?;
-        let from = lora.config.offset(self.config, self.index, target)?;
-        Some(&mut gradients[from..from + lora.config.target_parameters(self.config, target)])
+        let from = lora.config.gradient_offset(self.config, self.index, target)?;
+        Some(&mut gradients[from..from + lora.config.target_trainable(self.config, target)])
     }
 
     /// Names the first tensor of this block that is not finite, or of keys and values that the cache
-    /// keeps as `infinity`.
-    fn diagnose(&self, saved: &Saved, s: &Scratch, infinity: f32) -> Error {
-        let kept = |x: &[f32]| x.iter().all(|x| x.abs() < infinity);
+    /// keeps as `infinity`; of the MLP's, those of the tokens at hand.
+    fn diagnose(
+        &self,
+        saved: &Saved,
+        gates: &Gates,
+        act: bool,
+        (k, v): (&[f32], &[f32]),
+        infinity: f32,
+    ) -> Error {
+        let width = self.tokens() * self.config.kv_dim();
+        let kept = |x: &[f32]| x[..width].iter().all(|x| x.abs() < infinity);
         let Layer { input_norm, post_norm, q_norm, k_norm, .. } = *self.layer;
         let good = |weight: Option<Data>| {
             weight.is_none_or(|w| (0..w.len()).all(|i| w.get(i).is_finite()))
@@ -270,15 +386,15 @@ impl<'a> Block<'a> {
             ("self_attn.q_proj", finite(saved.q)),
             ("self_attn.k_proj", k_norm.is_none() || finite(saved.k_raw)),
             ("self_attn.k_norm", good(k_norm)),
-            ("self_attn.k_proj", kept(s.k)),
-            ("self_attn.v_proj", kept(s.v)),
+            ("self_attn.k_proj", kept(k)),
+            ("self_attn.v_proj", kept(v)),
             ("self_attn.o_proj", finite(saved.middle)),
             ("post_attention_layernorm", good(Some(post_norm))),
-            ("mlp.gate_proj", finite(saved.gate)),
-            ("mlp.up_proj", finite(saved.up)),
+            ("mlp.gate_proj", finite(gates.gate)),
+            ("mlp.up_proj", finite(gates.up)),
         ];
         let bad = checks.iter().find(|(_, good)| !good).map(|(name, _)| *name);
-        let last = if finite(s.act) { "mlp.down_proj" } else { "mlp.act_fn" };
+        let last = if act { "mlp.down_proj" } else { "mlp.act_fn" };
         Error::NonFinite { layer: Some(self.index), tensor: bad.unwrap_or(last) }
     }
 }

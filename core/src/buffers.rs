@@ -1,20 +1,20 @@
 //! The buffers of a decoder block, each listed once: sizes and slices come from the same array.
 //!
 //! ```text
-//! Saved     what backward reads, one set a layer (or one for all, made again going back)
+//! Saved     what the backward of attention reads, one set a layer or one for all, made again
+//! Gates     the same of the MLP: of all tokens where they are kept, else of some at a time
 //! Scratch   what a block writes and no other block reads
-//! Backward  gradients on their way down
 //! ```
 
 use homespun_kernels::quant::{ActivationBlock, Activations};
 
 use crate::arena::{Arena, OutOfMemory};
 use crate::config::Config;
-use crate::lora::{LoraConfig, Target};
+use crate::lora::LoraConfig;
 use crate::ops::attention::Shape;
-use crate::ops::linear;
+use crate::ops::{linear, rope};
 
-/// Activations of one block.
+/// Activations of one block's attention.
 pub(crate) struct Saved<'a> {
     /// q before its norm, `(T, q_dim)`; empty without one.
     pub q_raw: &'a mut [f32],
@@ -28,18 +28,15 @@ pub(crate) struct Saved<'a> {
     pub values: &'a mut [f32],
     /// Log-sum-exp of the scores, `(T, heads)`.
     pub z: &'a mut [f32],
-    /// Attention's output, `(T, q_dim)`.
+    /// Attention's output, `(T, q_dim)`; backward leaves the gradient of q in it.
     pub attended: &'a mut [f32],
-    /// The residual stream between attention and MLP, `(T, D)`.
+    /// The residual stream between attention and MLP, `(T, D)`; before and after that, the normed
+    /// input.
     pub middle: &'a mut [f32],
-    /// `(T, H)`.
-    pub gate: &'a mut [f32],
-    /// `(T, H)`.
-    pub up: &'a mut [f32],
 }
 
 impl<'a> Saved<'a> {
-    pub(crate) const fn lengths(c: &Config, t: usize, cached: bool) -> [usize; 10] {
+    pub(crate) const fn lengths(c: &Config, t: usize, cached: bool) -> [usize; 8] {
         let (raw, own) = (c.qk_norm as usize, !cached as usize);
         [
             raw * t * c.q_dim(),
@@ -50,8 +47,6 @@ impl<'a> Saved<'a> {
             t * c.heads,
             t * c.q_dim(),
             t * c.dim,
-            t * c.hidden,
-            t * c.hidden,
         ]
     }
 
@@ -61,15 +56,14 @@ impl<'a> Saved<'a> {
         t: usize,
         cached: bool,
     ) -> Result<Self, OutOfMemory> {
-        let [q_raw, k_raw, q, keys, values, z, attended, middle, gate, up] =
+        let [q_raw, k_raw, q, keys, values, z, attended, middle] =
             arena.take_each(Self::lengths(config, t, cached))?;
-        Ok(Self { q_raw, k_raw, q, keys, values, z, attended, middle, gate, up })
+        Ok(Self { q_raw, k_raw, q, keys, values, z, attended, middle })
     }
 
     /// Room for one token whose keys and values lie in a cache.
     pub(crate) fn for_one(&mut self, config: &Config) -> Saved<'_> {
-        let [q_raw, k_raw, q, keys, values, z, attended, middle, gate, up] =
-            Self::lengths(config, 1, true);
+        let [q_raw, k_raw, q, keys, values, z, attended, middle] = Self::lengths(config, 1, true);
         Saved {
             q_raw: &mut self.q_raw[..q_raw],
             k_raw: &mut self.k_raw[..k_raw],
@@ -79,63 +73,101 @@ impl<'a> Saved<'a> {
             z: &mut self.z[..z],
             attended: &mut self.attended[..attended],
             middle: &mut self.middle[..middle],
-            gate: &mut self.gate[..gate],
-            up: &mut self.up[..up],
         }
+    }
+}
+
+/// The MLP's two inner products, `(T, H)` each.
+pub(crate) struct Gates<'a> {
+    pub gate: &'a mut [f32],
+    pub up: &'a mut [f32],
+}
+
+impl<'a> Gates<'a> {
+    pub(crate) const fn lengths(c: &Config, t: usize) -> [usize; 2] {
+        [t * c.hidden, t * c.hidden]
+    }
+
+    pub(crate) fn take(
+        arena: &mut Arena<'a>,
+        config: &Config,
+        t: usize,
+    ) -> Result<Self, OutOfMemory> {
+        let [gate, up] = arena.take_each(Self::lengths(config, t))?;
+        Ok(Self { gate, up })
+    }
+
+    /// Those of tokens `from..to`.
+    pub(crate) fn part(&mut self, config: &Config, from: usize, to: usize) -> Gates<'_> {
+        let part = from * config.hidden..to * config.hidden;
+        Gates { gate: &mut self.gate[part.clone()], up: &mut self.up[part] }
     }
 }
 
 /// f32 elements that a block of int8 activations takes.
 const BLOCK_LEN: usize = size_of::<ActivationBlock>() / size_of::<f32>();
 
+/// How much a block computes at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes {
+    /// T.
+    pub tokens: usize,
+    /// Tokens that pass through the MLP together.
+    pub mlp_rows: usize,
+    /// Jobs of attention that run at once.
+    pub workers: usize,
+    /// Whether there is a backward.
+    pub training: bool,
+}
+
 /// Room for what a block computes on the way.
 pub(crate) struct Scratch<'a> {
-    /// RoPE's frequencies, `(head_dim / 2)`.
-    pub frequencies: &'a mut [f32],
-    /// `(T, head_dim / 2)`.
-    pub cos: &'a mut [f32],
-    /// `(T, head_dim / 2)`.
-    pub sin: &'a mut [f32],
-    /// A norm's output, `(T, D)`.
-    pub normed: &'a mut [f32],
-    /// `(T, kv_dim)`.
+    /// `(T, kv_dim)`; in backward the gradient.
     pub k: &'a mut [f32],
-    /// `(T, kv_dim)`.
+    /// `(T, kv_dim)`; in backward the gradient.
     pub v: &'a mut [f32],
-    /// The MLP's activation, `(T, H)`.
-    pub act: &'a mut [f32],
     /// What linear layers write on the way.
     pub linear: linear::Scratch<'a>,
     /// Attention's work.
     pub work: &'a mut [f32],
+    /// The MLP's.
+    pub mlp: Mlp<'a>,
+}
+
+/// Room for the tokens that pass through an MLP together.
+pub(crate) struct Mlp<'a> {
+    /// The MLP's normed input, `(rows, D)`.
+    pub normed: &'a mut [f32],
+    /// Its activation, then its gradient, `(rows, H)`.
+    pub act: &'a mut [f32],
+    /// For layers whose gates are not kept, `(rows, H)`.
+    pub gates: Gates<'a>,
 }
 
 impl<'a> Scratch<'a> {
-    pub(crate) const fn lengths(
-        c: &Config,
-        lora: Option<&LoraConfig>,
-        t: usize,
-        training: bool,
-    ) -> [usize; 12] {
+    pub(crate) const fn lengths(c: &Config, lora: Option<&LoraConfig>, s: Sizes) -> [usize; 11] {
+        let (t, training) = (s.tokens, s.training);
+        let rows = if t < s.mlp_rows { t } else { s.mlp_rows };
         let shape = Shape::new(c, t, 0);
-        let (forward, backward) = (shape.work(t), shape.backward_work(t));
+        let (forward, backward) = (shape.work(t, s.workers), shape.backward_work(t, s.workers));
         let (rank, dropout) = match lora {
             None => (0, false),
             Some(lora) => (lora.rank, training && lora.dropout > 0.0),
         };
+        let (wide, narrow) = (most(c.dim, c.q_dim()), most(c.dim, c.hidden));
+        let [gate, up] = Gates::lengths(c, rows);
         [
-            c.head_dim / 2,
-            t * c.head_dim / 2,
-            t * c.head_dim / 2,
-            t * c.dim,
             t * c.kv_dim(),
             t * c.kv_dim(),
-            t * c.hidden,
             t * rank,
             if training { t * rank } else { 0 },
-            if dropout { t * widest(c) } else { 0 },
+            if dropout { most(t * wide, rows * narrow) } else { 0 },
             if training && backward > forward { backward } else { forward },
-            if training { 0 } else { t * Activations::width(widest(c)) * BLOCK_LEN },
+            if training { 0 } else { t * Activations::width(most(wide, narrow)) * BLOCK_LEN },
+            rows * c.dim,
+            rows * c.hidden,
+            gate,
+            up,
         ]
     }
 
@@ -143,94 +175,50 @@ impl<'a> Scratch<'a> {
         arena: &mut Arena<'a>,
         config: &Config,
         lora: Option<&LoraConfig>,
-        t: usize,
-        training: bool,
+        sizes: Sizes,
     ) -> Result<Self, OutOfMemory> {
-        let [frequencies, cos, sin, normed, k, v, act, low, d_low, dropped, work, blocks] =
-            arena.take_each(Self::lengths(config, lora, t, training))?;
+        let [k, v, low, d_low, dropped, work, blocks, normed, act, gate, up] =
+            arena.take_each(Self::lengths(config, lora, sizes))?;
         let linear =
             linear::Scratch { dropped, low, d_low, blocks: bytemuck::cast_slice_mut(blocks) };
-        Ok(Self { frequencies, cos, sin, normed, k, v, act, linear, work })
+        Ok(Self { k, v, linear, work, mlp: Mlp { normed, act, gates: Gates { gate, up } } })
     }
 }
 
-impl Scratch<'_> {
-    /// Room for the last token alone, at its position.
-    pub(crate) fn for_last(&mut self, config: &Config) -> Scratch<'_> {
-        let last = self.cos.len() - config.head_dim / 2;
-        Scratch {
-            frequencies: self.frequencies,
-            cos: &mut self.cos[last..],
-            sin: &mut self.sin[last..],
-            normed: &mut self.normed[..config.dim],
-            k: &mut self.k[..config.kv_dim()],
-            v: &mut self.v[..config.kv_dim()],
-            act: &mut self.act[..config.hidden],
-            linear: linear::Scratch {
-                dropped: self.linear.dropped,
-                low: self.linear.low,
-                d_low: self.linear.d_low,
-                blocks: self.linear.blocks,
-            },
-            work: self.work,
-        }
-    }
+/// The larger one, where `max` is not to be had.
+pub(crate) const fn most(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
 }
 
-/// The widest input of any linear layer.
-const fn widest(config: &Config) -> usize {
-    let (mut max, mut i) = (0, 0);
-    while i < Target::ALL.len() {
-        let (_, inputs) = Target::ALL[i].shape(config);
-        if inputs > max {
-            max = inputs;
-        }
-        i += 1;
-    }
-    max
+/// RoPE's angles.
+pub(crate) struct Angles<'a> {
+    /// `(T, head_dim / 2)`.
+    pub cos: &'a [f32],
+    /// `(T, head_dim / 2)`.
+    pub sin: &'a [f32],
 }
 
-/// Gradients of one block, shared by all.
-pub(crate) struct Backward<'a> {
-    /// Of the residual stream: the block's output when it starts, its input when it ends, `(T, D)`.
-    pub d_x: &'a mut [f32],
-    /// `(T, D)`.
-    pub d_normed: &'a mut [f32],
-    /// `(T, q_dim)`.
-    pub d_q: &'a mut [f32],
-    /// `(T, kv_dim)`.
-    pub d_k: &'a mut [f32],
-    /// `(T, kv_dim)`.
-    pub d_v: &'a mut [f32],
-    /// `(T, q_dim)`.
-    pub d_attended: &'a mut [f32],
-    /// `(T, heads)`.
-    pub delta: &'a mut [f32],
-    /// `(T, H)`.
-    pub d_act: &'a mut [f32],
-}
-
-impl<'a> Backward<'a> {
-    pub(crate) const fn lengths(c: &Config, t: usize) -> [usize; 8] {
-        [
-            t * c.dim,
-            t * c.dim,
-            t * c.q_dim(),
-            t * c.kv_dim(),
-            t * c.kv_dim(),
-            t * c.q_dim(),
-            t * c.heads,
-            t * c.hidden,
-        ]
+impl<'a> Angles<'a> {
+    pub(crate) const fn lengths(c: &Config, t: usize) -> [usize; 3] {
+        [c.head_dim / 2, t * c.head_dim / 2, t * c.head_dim / 2]
     }
 
+    /// Those of `t` tokens, the one at `i` at `position(i)`.
     pub(crate) fn take(
         arena: &mut Arena<'a>,
         config: &Config,
         t: usize,
+        position: impl Fn(usize) -> usize,
     ) -> Result<Self, OutOfMemory> {
-        let [d_x, d_normed, d_q, d_k, d_v, d_attended, delta, d_act] =
-            arena.take_each(Self::lengths(config, t))?;
-        Ok(Self { d_x, d_normed, d_q, d_k, d_v, d_attended, delta, d_act })
+        let [frequencies, cos, sin] = arena.take_each(Self::lengths(config, t))?;
+        rope::frequencies(config, frequencies);
+        rope::table(frequencies, position, cos, sin);
+        Ok(Self { cos, sin })
+    }
+
+    /// The last token's.
+    pub(crate) fn last(&self, config: &Config) -> Angles<'a> {
+        let from = self.cos.len() - config.head_dim / 2;
+        Angles { cos: &self.cos[from..], sin: &self.sin[from..] }
     }
 }

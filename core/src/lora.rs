@@ -1,4 +1,12 @@
 //! Low-rank adapters (Hu et al. 2021): their configuration and the layout of their parameters.
+//!
+//! ```text
+//! parameters   layer 0: A q (R, K)  B q (N, R)  A k  B k ...   layer 1: ...
+//! gradients    the same, or with a frozen A only the Bs, as do an optimiser's moments:
+//!              layer 0: B q  B k ...   layer 1: ...
+//! ```
+
+use core::ops::Range;
 
 use homespun_kernels::{Data, Matrix};
 
@@ -92,23 +100,47 @@ impl Targets {
     }
 }
 
+/// What the update is scaled by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scaling {
+    /// `alpha / rank` (Hu et al. 2021, section 4.1).
+    #[default]
+    Standard,
+    /// `alpha / sqrt(rank)`: rsLoRA (Kalajdzievski 2023, arXiv 2312.03732, theorem 3.2). Activations
+    /// and gradients keep their size as the rank grows, so a higher rank learns more and not less.
+    RankStabilised,
+}
+
 /// What an adapter is: its rank, its scale and where it sits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoraConfig {
     /// R, at least 1.
     pub rank: usize,
-    /// The update is scaled by `alpha / rank`.
+    /// The update is scaled by `alpha` over what [`scaling`](Self::scaling) says.
     pub alpha: f32,
     /// The chance that training drops a component of an adapter's input; in `0..1`.
     pub dropout: f32,
     /// The adapted layers.
     pub targets: Targets,
+    /// How the scale depends on the rank.
+    pub scaling: Scaling,
+    /// Whether A stays as it is and only B learns: LoRA-FA (Zhang et al. 2023, arXiv 2308.03303).
+    /// Says how an adapter is trained, not what it computes.
+    pub freeze_a: bool,
 }
 
 impl LoraConfig {
-    /// `alpha / rank`.
+    /// A plain adapter: scaled by `alpha / rank`, A and B both trained.
+    pub const fn new(rank: usize, alpha: f32, dropout: f32, targets: Targets) -> Self {
+        Self { rank, alpha, dropout, targets, scaling: Scaling::Standard, freeze_a: false }
+    }
+
+    /// `alpha / rank`, or `alpha / sqrt(rank)`.
     pub fn scale(&self) -> f32 {
-        self.alpha / self.rank as f32
+        match self.scaling {
+            Scaling::Standard => self.alpha / self.rank as f32,
+            Scaling::RankStabilised => self.alpha / libm::sqrtf(self.rank as f32),
+        }
     }
 
     /// Parameters of all layers.
@@ -141,6 +173,53 @@ impl LoraConfig {
     }
 }
 
+/// What of the parameters is trained; the length of gradients and of moments.
+impl LoraConfig {
+    /// Trained parameters of all layers: [`parameters`](Self::parameters), less every A if they are
+    /// frozen.
+    pub fn trainable(&self, config: &Config) -> usize {
+        config.layers * self.layer_trainable(config)
+    }
+
+    fn layer_trainable(&self, config: &Config) -> usize {
+        self.targets.iter().map(|t| self.target_trainable(config, t)).sum()
+    }
+
+    /// A's parameters that are not trained.
+    fn frozen(&self, config: &Config, target: Target) -> usize {
+        if self.freeze_a { self.rank * target.shape(config).1 } else { 0 }
+    }
+
+    pub(crate) fn target_trainable(&self, config: &Config, target: Target) -> usize {
+        self.target_parameters(config, target) - self.frozen(config, target)
+    }
+
+    /// Where the gradients of `target` in `layer` start in the flat gradients: those of A, then those
+    /// of B, or of B alone. `None` if the target is not adapted.
+    pub fn gradient_offset(&self, config: &Config, layer: usize, target: Target) -> Option<usize> {
+        self.targets.contains(target).then(|| {
+            let before: usize = self
+                .targets
+                .iter()
+                .take_while(|&t| t != target)
+                .map(|t| self.target_trainable(config, t))
+                .sum();
+            layer * self.layer_trainable(config) + before
+        })
+    }
+
+    /// The ranges of the flat parameters that are trained, in the order of the gradients.
+    pub fn trained(&self, config: &Config) -> impl Iterator<Item = Range<usize>> {
+        (0..config.layers).flat_map(move |layer| {
+            self.targets.iter().filter_map(move |target| {
+                let from = self.offset(config, layer, target)?;
+                let to = from + self.target_parameters(config, target);
+                Some(from + self.frozen(config, target)..to)
+            })
+        })
+    }
+}
+
 /// An adapter: its configuration and its parameters, flat, layer after layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Lora<'a> {
@@ -166,6 +245,7 @@ impl<'a> Lora<'a> {
             a: Matrix::new(Data::F32(a), rank, inputs),
             b: Matrix::new(Data::F32(&b[..outputs * rank]), outputs, rank),
             scale: self.config.scale(),
+            freeze_a: self.config.freeze_a,
         })
     }
 }
@@ -200,7 +280,7 @@ mod tests {
     #[test]
     fn a_fresh_adapter_has_a_uniform_a_and_a_zero_b() {
         let config = tiny();
-        let lora = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.0, targets: Targets::ALL };
+        let lora = LoraConfig::new(3, 6.0, 0.0, Targets::ALL);
         let mut parameters = vec![9.0; lora.parameters(&config)];
         lora.init(&config, &mut Rng::new(1), &mut parameters);
         let lora = Lora { config: lora, parameters: &parameters };
@@ -222,7 +302,7 @@ mod tests {
     fn offsets_tile_the_parameters() {
         let config = tiny();
         let targets = Targets::NONE.with(Target::K).with(Target::Down);
-        let lora = LoraConfig { rank: 2, alpha: 1.0, dropout: 0.0, targets };
+        let lora = LoraConfig::new(2, 1.0, 0.0, targets);
         let mut at = 0;
         for layer in 0..config.layers {
             assert_eq!(lora.offset(&config, layer, Target::Q), None);
@@ -232,5 +312,38 @@ mod tests {
             }
         }
         assert_eq!(at, lora.parameters(&config));
+    }
+
+    #[test]
+    fn the_scale_is_alpha_over_the_rank_or_over_its_root() {
+        let plain = LoraConfig::new(16, 8.0, 0.0, Targets::ALL);
+        assert_eq!(plain.scale(), 0.5);
+        assert_eq!(LoraConfig { scaling: Scaling::RankStabilised, ..plain }.scale(), 2.0);
+    }
+
+    #[test]
+    fn trained_ranges_are_the_gradients_in_their_order() {
+        let config = tiny();
+        let targets = Targets::NONE.with(Target::K).with(Target::Down);
+        for freeze_a in [false, true] {
+            let lora = LoraConfig { freeze_a, ..LoraConfig::new(2, 1.0, 0.0, targets) };
+            let mut trained = lora.trained(&config);
+            let mut at = 0;
+            for layer in 0..config.layers {
+                assert_eq!(lora.gradient_offset(&config, layer, Target::Q), None);
+                for target in targets.iter() {
+                    assert_eq!(lora.gradient_offset(&config, layer, target), Some(at));
+                    let (outputs, inputs) = target.shape(&config);
+                    let from = lora.offset(&config, layer, target).unwrap();
+                    let (a, b) = (2 * inputs, 2 * outputs);
+                    let range = trained.next().unwrap();
+                    assert_eq!(range, from + if freeze_a { a } else { 0 }..from + a + b);
+                    at += range.len();
+                }
+            }
+            assert_eq!(trained.next(), None);
+            assert_eq!(at, lora.trainable(&config));
+            assert_eq!(at == lora.parameters(&config), !freeze_a);
+        }
     }
 }

@@ -8,17 +8,17 @@
 //! Prefill and decode are the same function; only T differs.
 
 use homespun_kernels::quant::{ActivationBlock, Activations};
-use homespun_kernels::{Input, Product, Storage};
+use homespun_kernels::{DType, Input, Product, Storage};
 
 use crate::arena::{Arena, OutOfMemory, f32_bytes, padded};
 use crate::block::{Block, finite};
-use crate::buffers::{Saved, Scratch};
+use crate::buffers::{Angles, Saved, Scratch, Sizes};
 use crate::cache::KvCache;
 use crate::compute::Compute;
 use crate::config::Config;
 use crate::lora::{Lora, LoraConfig};
 use crate::ops::attention::Shape;
-use crate::ops::{rmsnorm, rope};
+use crate::ops::rmsnorm;
 use crate::weights::Weights;
 
 /// Tokens that pass through the blocks together; a longer prompt goes in pieces, which bounds memory.
@@ -123,11 +123,18 @@ enum Wanted<'a> {
     None,
 }
 
+/// How a piece of `tokens` tokens passes through a block. So many jobs of attention at once are enough
+/// for any pool to be busy.
+const fn sizes(tokens: usize) -> Sizes {
+    Sizes { tokens, mlp_rows: tokens, workers: 16, training: false }
+}
+
 /// Bytes of the arena that [`Model::forward`] needs for `tokens` tokens at once.
 pub const fn inference_bytes(config: &Config, lora: Option<&LoraConfig>, tokens: usize) -> usize {
     let t = if tokens < BATCH { tokens } else { BATCH };
     f32_bytes(&Saved::lengths(config, t, true))
-        + f32_bytes(&Scratch::lengths(config, lora, t, false))
+        + f32_bytes(&Scratch::lengths(config, lora, sizes(t)))
+        + f32_bytes(&Angles::lengths(config, t))
         + f32_bytes(&[t * config.dim])
         + padded(4 * t)
         + crate::arena::ALIGN
@@ -205,6 +212,11 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
+    /// How the weights of linear layers are stored.
+    pub fn linear_dtype(&self) -> DType {
+        self.weights.layers.first().map_or(self.weights.embed, |l| l.gate_proj.weight).dtype()
+    }
+
     fn check(&self, lora: Option<Lora>, tokens: &[u32], cache: &KvCache) -> Result<(), Error> {
         let (len, capacity) = (cache.len(), cache.capacity());
         if !cache.fits(&self.config) {
@@ -233,9 +245,8 @@ impl<'a> Model<'a> {
         let starts = arena.take::<u32>(t)?;
         starts.fill(0);
         let mut saved = Saved::take(&mut arena, config, t, true)?;
-        let mut scratch = Scratch::take(&mut arena, config, lora_config, t, false)?;
-        rope::frequencies(config, scratch.frequencies);
-        rope::table(scratch.frequencies, |t| past + t, scratch.cos, scratch.sin);
+        let mut scratch = Scratch::take(&mut arena, config, lora_config, sizes(t))?;
+        let angles = Angles::take(&mut arena, config, t, |t| past + t)?;
         let own = arena.take_f32(t * config.dim)?;
         let (x, whole, last) = match wanted {
             Wanted::All(states) => (states, config.layers, None),
@@ -245,10 +256,21 @@ impl<'a> Model<'a> {
         };
         self.embed(compute, tokens, x)?;
         let shape = Shape::new(config, cache.capacity(), past);
+        let block = Block {
+            compute,
+            config,
+            layer: &weights.layers[0],
+            index: 0,
+            lora,
+            dropout: None,
+            starts,
+            angles: &angles,
+            shape,
+        };
         for (index, layer) in weights.layers.iter().enumerate() {
-            let block = Block { compute, config, layer, index, lora, dropout: None, starts, shape };
+            let block = Block { layer, index, ..block };
             if index < whole {
-                block.forward(x, &mut saved, &mut scratch, Some(cache.layer(index)))?;
+                block.forward(x, &mut saved, None, &mut scratch, Some(cache.layer(index)))?;
                 continue;
             }
             let others = if last.is_some() { t - 1 } else { t };
@@ -257,11 +279,12 @@ impl<'a> Model<'a> {
         }
         if let Some(state) = last {
             let (index, shape) = (config.layers - 1, Shape { past: past + t - 1, ..shape });
-            let (layer, starts) = (&weights.layers[index], &starts[..1]);
-            let block = Block { compute, config, layer, index, lora, dropout: None, starts, shape };
+            let (layer, starts, angles) =
+                (&weights.layers[index], &starts[..1], &angles.last(config));
+            let block = Block { layer, index, starts, angles, shape, ..block };
             state.copy_from_slice(&x[(t - 1) * config.dim..]);
-            let (mut saved, mut scratch) = (saved.for_one(config), scratch.for_last(config));
-            block.forward(state, &mut saved, &mut scratch, Some(cache.layer(index)))?;
+            let mut saved = saved.for_one(config);
+            block.forward(state, &mut saved, None, &mut scratch, Some(cache.layer(index)))?;
         }
         cache.advance(t);
         Ok(())
@@ -292,6 +315,11 @@ impl<'a> Model<'a> {
     pub(crate) fn check_adapter(&self, lora: Option<Lora>) -> Result<(), Error> {
         let Some(lora) = lora else { return Ok(()) };
         let (expected, found) = (lora.config.parameters(&self.config), lora.parameters.len());
+        if expected == found { Ok(()) } else { Err(Error::Adapter { expected, found }) }
+    }
+
+    pub(crate) fn check_gradients(&self, lora: &LoraConfig, found: usize) -> Result<(), Error> {
+        let expected = lora.trainable(&self.config);
         if expected == found { Ok(()) } else { Err(Error::Adapter { expected, found }) }
     }
 

@@ -35,6 +35,7 @@ pub mod peak;
 mod pool;
 pub mod quant;
 mod scalar;
+mod slots;
 mod table;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
 mod tail;
@@ -42,4 +43,6 @@ mod tile;
 
 pub use matrix::{DType, Data, Matrix, Storage};
 pub use pool::{PairJob, Pool, Serial, chunks_mut, pairs_mut};
+pub use slots::Slots;
 pub use table::{Input, Isa, Kernels, Product};
+pub use tile::{Cut, Tile, TilePairJob, tile_chunks_mut, tile_pairs_mut};

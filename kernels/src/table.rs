@@ -12,8 +12,10 @@ use crate::avx512;
 use crate::avxvnni;
 #[cfg(target_arch = "aarch64")]
 use crate::dotprod;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use crate::gemm;
 use crate::grid;
-use crate::matrix::{Data, Matrix, Storage};
+use crate::matrix::{DType, Data, Matrix, Storage};
 #[cfg(target_arch = "aarch64")]
 use crate::neon;
 use crate::pool::{Pool, chunks_mut};
@@ -198,6 +200,18 @@ impl Kernels {
     /// The instruction set of this table.
     pub const fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// Bytes that products of `tokens` tokens with weights stored as `dtype`, forward and backward,
+    /// take on the heap of each thread.
+    pub const fn workspace(&self, dtype: DType, tokens: usize) -> usize {
+        match (self.isa, dtype) {
+            #[cfg(all(feature = "std", target_arch = "x86_64"))]
+            (Isa::Avx512 | Isa::Avx512Vnni, DType::F32) if tokens >= gemm::TOKENS => {
+                gemm::workspace(tokens)
+            }
+            _ => 0,
+        }
     }
 
     /// `sum_i x[i] y[i]`.

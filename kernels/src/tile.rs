@@ -132,7 +132,13 @@ impl Grid<'_> {
 }
 
 /// A matrix to cut: its elements, its `(rows, cols)`, and those of a tile.
-pub(crate) type Cut<'a> = (&'a mut [f32], (usize, usize), (usize, usize));
+pub type Cut<'a> = (&'a mut [f32], (usize, usize), (usize, usize));
+
+fn grid<'a>((data, shape, size): Cut<'a>) -> Grid<'a> {
+    assert!(size.0 > 0 && size.1 > 0, "tiles need a size");
+    let whole = Tile::new(data, 0..shape.0, 0..shape.1);
+    Grid { whole, tile_rows: size.0, tile_cols: size.1 }
+}
 
 /// Cuts each matrix into tiles of its size (less at the right and lower edge), and runs
 /// `job(i, tile)` on each tile of matrix `i`.
@@ -144,11 +150,7 @@ pub(crate) fn tiles_mut<const N: usize>(
     matrices: [Cut; N],
     job: &(dyn Fn(usize, Tile) + Sync),
 ) {
-    let grids = matrices.map(|(data, shape, size)| {
-        assert!(size.0 > 0 && size.1 > 0, "tiles need a size");
-        let whole = Tile::new(data, 0..shape.0, 0..shape.1);
-        Grid { whole, tile_rows: size.0, tile_cols: size.1 }
-    });
+    let grids = matrices.map(grid);
     run_once(pool, grids.iter().map(Grid::cells).sum(), &|mut cell| {
         for (i, grid) in grids.iter().enumerate() {
             if cell < grid.cells() {
@@ -158,6 +160,36 @@ pub(crate) fn tiles_mut<const N: usize>(
             }
             cell -= grid.cells();
         }
+    });
+}
+
+/// Cuts a matrix into tiles and runs `job(i, tile)` on each, counted along rows of tiles.
+///
+/// # Panics
+/// As [`tile_pairs_mut`].
+pub fn tile_chunks_mut(pool: &dyn Pool, matrix: Cut, job: &(dyn Fn(usize, Tile) + Sync)) {
+    let grid = grid(matrix);
+    run_once(pool, grid.cells(), &|i| {
+        // SAFETY: cells are disjoint, and `run_once` gives each number to one call.
+        job(i, unsafe { grid.cell(i) });
+    });
+}
+
+/// A job on a pair of tiles.
+pub type TilePairJob<'a> = dyn Fn(usize, Tile, Tile) + Sync + 'a;
+
+/// Cuts two matrices into tiles, each into as many rows and columns of them as the other, and runs
+/// `job(i, tile of a, tile of b)` on each pair, counted along rows of tiles.
+///
+/// # Panics
+/// If the two are not cut alike, a matrix is not of its shape, a size is zero, or the pool does not
+/// run each chunk once.
+pub fn tile_pairs_mut(pool: &dyn Pool, a: Cut, b: Cut, job: &TilePairJob) {
+    let (a, b) = (grid(a), grid(b));
+    assert!(a.cells() == b.cells() && a.across() == b.across(), "tiles come in pairs");
+    run_once(pool, a.cells(), &|i| {
+        // SAFETY: cells are disjoint, and `run_once` gives each number to one call.
+        job(i, unsafe { a.cell(i) }, unsafe { b.cell(i) });
     });
 }
 
@@ -199,6 +231,36 @@ mod tests {
             }
         });
         assert!(data.iter().enumerate().all(|(i, &x)| x == (i / cols) as f32));
+    }
+
+    #[test]
+    fn pairs_of_tiles_are_the_same_cell_of_both_matrices() {
+        let (rows, wide, narrow) = (7, 12, 3);
+        let (mut a, mut b) = (vec![0.0; rows * wide], vec![0.0; rows * narrow]);
+        let cuts = ((&mut a[..], (rows, wide), (2, 4)), (&mut b[..], (rows, narrow), (2, 1)));
+        tile_pairs_mut(&Four, cuts.0, cuts.1, &|i, mut a, mut b| {
+            assert!(a.rows() == b.rows() && a.cols().start == 4 * b.cols().start);
+            for row in a.rows() {
+                a.row(row).fill(i as f32);
+                b.row(row).fill(i as f32);
+            }
+        });
+        let cell = |row: usize, col: usize| (row / 2 * 3 + col) as f32;
+        let mut alone = vec![0.0; rows * wide];
+        tile_chunks_mut(&Four, (&mut alone[..], (rows, wide), (2, 4)), &|i, mut tile| {
+            tile.rows().for_each(|row| tile.row(row).fill(i as f32));
+        });
+        assert_eq!(a, alone);
+        assert!(a.iter().enumerate().all(|(i, &x)| x == cell(i / wide, i % wide / 4)));
+        assert!(b.iter().enumerate().all(|(i, &x)| x == cell(i / narrow, i % narrow)));
+    }
+
+    #[test]
+    #[should_panic(expected = "come in pairs")]
+    fn matrices_that_are_cut_unlike_are_refused() {
+        let (mut a, mut b) = ([0.0; 12], [0.0; 12]);
+        let cuts = ((&mut a[..], (3, 4), (1, 2)), (&mut b[..], (4, 3), (1, 3)));
+        tile_pairs_mut(&Serial, cuts.0, cuts.1, &|_, _, _| ());
     }
 
     #[test]

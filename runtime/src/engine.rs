@@ -16,12 +16,13 @@ use homespun_core::compute::Compute;
 use homespun_core::lora::Lora;
 use homespun_core::model::{self, Model};
 use homespun_core::sampler;
-use homespun_core::train::{self, Dropout};
+use homespun_core::train::{self, Dropout, Pieces};
 use homespun_core::weights::Layer;
-use homespun_kernels::{Isa, Kernels, Pool};
+use homespun_kernels::{Kernels, Pool};
 
 use crate::adapter::Adapter;
-use crate::tune::Example;
+use crate::memory;
+use crate::tune::{Budget, Example};
 use crate::{chat, checkpoint, tokenizer};
 pub use base::Base;
 pub use session::{Sampling, Session, States};
@@ -73,12 +74,34 @@ pub enum Error {
     /// No dialogue has a target.
     #[error("no dialogue has a target to learn")]
     NothingToLearn,
+    /// Training does not fit the memory that it may take.
+    #[error("{}", too_little(*needed, *given))]
+    TooLittleMemory {
+        /// The smallest `--memory` that there is a plan for, or the bytes that must be free.
+        needed: u64,
+        /// `--memory`.
+        given: Option<u64>,
+    },
+    /// The system gives no memory.
+    #[error("no memory for training: {0}")]
+    Memory(std::io::Error),
     /// A training step went wrong.
     #[error("step {step}: the loss or its gradient is not finite; a lower --lr may help")]
     NonFiniteLoss {
         /// The step, from 1.
         step: usize,
     },
+}
+
+fn too_little(needed: u64, given: Option<u64>) -> String {
+    let needed = needed as f64 / 1e6;
+    match given {
+        Some(given) => format!(
+            "--memory: {:.1} MB are too little to train in; {needed:.1} MB are needed",
+            given as f64 / 1e6
+        ),
+        None => format!("training needs {needed:.1} MB of free memory, and there is less"),
+    }
 }
 
 /// How exactly a model computes outside of training.
@@ -104,6 +127,7 @@ pub struct Engine<'m> {
     model: Model<'m>,
     compute: Compute<'m>,
     kv: KvType,
+    budget: Budget,
 }
 
 impl<'m> Engine<'m> {
@@ -119,7 +143,8 @@ impl<'m> Engine<'m> {
     ) -> Result<Self, Error> {
         let weights = base.checkpoint().weights(layers)?;
         let model = Model { config: *base.config(), weights };
-        Ok(Self { base, model, compute: Compute::new(kernels, pool), kv: KvType::F32 })
+        let compute = Compute::new(kernels, pool);
+        Ok(Self { base, model, compute, kv: KvType::F32, budget: Budget::default() })
     }
 
     /// The same, computing as `precision` says; a new engine is [`Precision::EXACT`].
@@ -127,9 +152,24 @@ impl<'m> Engine<'m> {
         Self { compute: self.compute.with_int8(precision.int8), kv: precision.kv, ..self }
     }
 
-    /// The kernels that compute.
-    pub const fn isa(&self) -> Isa {
-        self.compute.kernels.isa()
+    /// The same, training in the memory that `budget` says.
+    pub const fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// The memory that training may take.
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.compute.pool.threads()
+    }
+
+    /// What computes.
+    pub const fn kernels(&self) -> &'static Kernels {
+        self.compute.kernels
     }
 
     /// What was opened.
@@ -175,38 +215,50 @@ impl<'m> Engine<'m> {
         self.base.work().forward(lent.iter().map(train::Example::rows).sum());
         self.base.work().head(lent.iter().map(train::Example::count).sum());
         let config = &self.model.config;
-        let mut memory =
-            vec![0; train::loss_bytes(config, lora.as_ref().map(|l| &l.config), longest)];
-        train::loss(&self.model, self.compute, lora, &lent, &mut Arena::new(&mut memory))
+        let lora_config = lora.as_ref().map(|lora| &lora.config);
+        let (pieces, workers) = (Pieces::default(), self.compute.pool.threads());
+        let mut memory = vec![0; train::loss_bytes(config, lora_config, longest, pieces, workers)];
+        let arena = &mut Arena::new(&mut memory);
+        train::loss(&self.model, self.compute, lora, pieces, &lent, arena)
             .map_err(|source| self.error(source))
     }
 
-    /// Adds the gradient of the summed loss times `scale` to `gradients`; returns the sum.
+    /// Whether the weights are more than the memory that is free for them, so that they are read from
+    /// the disk again and again.
+    pub(crate) fn streams(&self) -> bool {
+        let weights = self.base.checkpoint().weight_bytes();
+        memory::free_bytes().is_some_and(|free| free < weights + weights / 4)
+    }
+
+    /// Adds the gradient of the summed loss times `scale` to `gradients`; returns the sum. With `fetch`
+    /// the system is told which weights come next.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the step that the caller owns")]
     pub(crate) fn gradients(
         &self,
         lora: Lora,
         dropout: Dropout,
         examples: &[train::Example],
         scale: f32,
-        memory: &mut Vec<u8>,
+        pieces: Pieces,
+        fetch: bool,
+        mut arena: Arena,
         gradients: &mut [f32],
     ) -> Result<f64, Error> {
         let rows = examples.iter().map(train::Example::rows).sum();
         self.base.work().forward(rows);
         self.base.work().backward(rows);
         self.base.work().head(2 * examples.iter().map(train::Example::count).sum::<usize>());
-        let bytes = train::training_bytes(&self.model.config, &lora.config, rows);
-        if memory.len() < bytes {
-            memory.resize(bytes, 0);
-        }
+        let ahead = |layer| self.base.checkpoint().will_need(layer);
+        let compute = if fetch { self.compute.with_ahead(&ahead) } else { self.compute };
         train::loss_and_gradients(
             &self.model,
-            self.compute,
+            compute,
             lora,
             (lora.config.dropout > 0.0).then_some(dropout),
             scale,
+            pieces,
             examples,
-            &mut Arena::new(memory),
+            &mut arena,
             gradients,
         )
         .map_err(|source| self.error(source))

@@ -28,6 +28,8 @@ pub mod lexicon;
 #[cfg(feature = "std")]
 pub mod memory;
 #[cfg(feature = "std")]
+pub mod merge;
+#[cfg(feature = "std")]
 pub mod personalize;
 #[cfg(feature = "std")]
 pub mod pool;

@@ -65,9 +65,52 @@ fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }
 
-fn anonymous_bytes() -> u64 {
+/// `RssAnon + RssShmem` now: memory that is not a file's.
+pub fn anonymous_bytes() -> u64 {
     let status = status();
     status_bytes(&status, "RssAnon:").unwrap_or(0) + status_bytes(&status, "RssShmem:").unwrap_or(0)
+}
+
+/// Bytes that this process may still take without the system swapping or killing: what the kernel says
+/// is available, or less where a control group has a limit. `None` where nothing tells.
+pub fn free_bytes() -> Option<u64> {
+    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let system = status_bytes(&info, "MemAvailable:");
+    system.into_iter().chain(group_bytes("/proc/self/cgroup", "/sys/fs/cgroup")).min()
+}
+
+/// The limit of this process's control group less what it holds that could not be dropped, of either
+/// version of control groups.
+fn group_bytes(own: &str, mounted: &str) -> Option<u64> {
+    let groups = fs::read_to_string(own).ok()?;
+    let number = |path: String| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let left = groups.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let (limit, used) = match controllers {
+            "" => ("memory.max", "memory.current"),
+            "memory" => ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+            _ => return None,
+        };
+        let folder =
+            if controllers.is_empty() { path.to_owned() } else { format!("/memory{path}") };
+        // Inside a container the group is often mounted at the root.
+        [folder, folder_of(controllers).to_owned()].into_iter().find_map(|folder| {
+            let limit = number(format!("{mounted}{folder}/{limit}"))?;
+            let used = number(format!("{mounted}{folder}/{used}"))?;
+            let stat = fs::read_to_string(format!("{mounted}{folder}/memory.stat")).ok()?;
+            let file = stat.lines().find_map(|line| {
+                line.strip_prefix("inactive_file ").or(line.strip_prefix("total_inactive_file "))
+            });
+            let droppable = file.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0);
+            Some((limit + droppable).saturating_sub(used))
+        })
+    });
+    left.min()
+}
+
+const fn folder_of(controllers: &str) -> &'static str {
+    if controllers.is_empty() { "" } else { "/memory" }
 }
 
 /// The value of a line `Name:   123 kB`, in bytes.
@@ -86,6 +129,30 @@ mod tests {
         assert_eq!(status_bytes(status, "VmHWM:"), Some(2048 * 1024));
         assert_eq!(status_bytes(status, "RssAnon:"), Some(12 * 1024));
         assert_eq!(status_bytes(status, "RssShmem:"), None);
+    }
+
+    #[test]
+    fn the_limit_of_a_control_group_counts_in_both_versions() {
+        let root = tempfile::tempdir().expect("folder");
+        let put = |path: &str, text: &str| {
+            let file = root.path().join(path);
+            fs::create_dir_all(file.parent().expect("parent")).expect("folder");
+            fs::write(file, text).expect(path);
+        };
+        put("one", "9:name=systemd:/\n4:memory:/me\n");
+        put("memory/me/memory.limit_in_bytes", "1000\n");
+        put("memory/me/memory.usage_in_bytes", "600\n");
+        put("memory/me/memory.stat", "cache 300\ninactive_file 250\n");
+        put("two", "0::/me\n");
+        put("me/memory.max", "2000\n");
+        put("me/memory.current", "600\n");
+        put("me/memory.stat", "anon 1\n");
+        put("none", "0::/other\n");
+        let path = |name: &str| root.path().join(name).display().to_string();
+        let left = |name| group_bytes(&path(name), &root.path().display().to_string());
+        assert_eq!((left("one"), left("two"), left("none")), (Some(650), Some(1400), None));
+        put("me/memory.max", "max\n");
+        assert_eq!(left("two"), None);
     }
 
     #[test]

@@ -12,25 +12,27 @@
 mod checkpoint;
 mod key;
 pub mod pace;
+pub(crate) mod plan;
 pub mod store;
 
 use core::ops::Range;
 use std::time::Instant;
 
 use homespun_core::adamw::{self, AdamW, Moments};
+use homespun_core::arena::Arena;
 use homespun_core::lora::Lora;
 use homespun_core::rng::{Rng, hash};
 use homespun_core::schedule::Schedule;
 use homespun_core::train::{self, Dropout};
+use memmap2::MmapMut;
 
 use crate::adapter::Adapter;
 use crate::chat::Loss;
 use crate::dialogue::Dialogue;
 use crate::engine::{Base, Engine, Error};
+use crate::memory;
 use key::Key;
-
-/// Rows of a micro-batch unless the caller wants something else.
-const MICRO_BATCH_TOKENS: usize = 512;
+pub use plan::{Budget, Demand, Plan};
 
 /// A dialogue as the model sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +119,7 @@ pub struct Options {
     pub lr: f64,
     /// Dialogues of a step. Epochs take at most all there are; steps wrap round.
     pub batch: usize,
-    /// Dialogues computed at once; by default as many as make about 512 tokens.
+    /// Dialogues computed at once; by default as many as the plan has room for.
     pub micro_batch: Option<usize>,
     /// When to end.
     pub length: Length,
@@ -187,11 +189,16 @@ pub struct Trainer<'t, 'm> {
     order: Vec<usize>,
     /// The epoch that `order` is of.
     epoch: usize,
+    /// Of what is trained alone, as are the moments.
     gradients: Vec<f32>,
     moments: [Vec<f32>; 2],
     updates: u64,
     key: Key,
-    memory: Vec<u8>,
+    plan: Plan,
+    planned: u64,
+    /// Whether weights are to be fetched ahead.
+    fetch: bool,
+    memory: MmapMut,
 }
 
 impl<'t, 'm> Trainer<'t, 'm> {
@@ -215,8 +222,10 @@ impl<'t, 'm> Trainer<'t, 'm> {
                 (options.batch.max(1), steps.saturating_mul(options.batch.max(1)))
             }
         };
-        let parameters = adapter.parameters.len();
+        let trainable = adapter.config.trainable(engine.base().config());
         let key = Key::of(&options, examples, adapter);
+        let (plan, planned) = plan(engine, adapter, examples, &options, batch, None)?;
+        let memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
         Ok(Self {
             engine,
             adapter,
@@ -232,12 +241,25 @@ impl<'t, 'm> Trainer<'t, 'm> {
             dialogues: Vec::new(),
             order: Vec::new(),
             epoch: 0,
-            gradients: vec![0.0; parameters],
-            moments: [vec![0.0; parameters], vec![0.0; parameters]],
+            gradients: vec![0.0; trainable],
+            moments: [vec![0.0; trainable], vec![0.0; trainable]],
             updates: 0,
             key,
-            memory: Vec::new(),
+            plan,
+            planned,
+            fetch: engine.streams(),
+            memory,
         })
+    }
+
+    /// How it is laid out in memory.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Anonymous memory of the whole process by the plan.
+    pub fn planned_bytes(&self) -> u64 {
+        self.planned
     }
 
     /// Steps of the whole run.
@@ -255,9 +277,22 @@ impl<'t, 'm> Trainer<'t, 'm> {
         self.adapter
     }
 
-    /// What decides in which pieces the work is added up, and so every last bit of it.
+    /// What decides the order of additions, and so every last bit.
     pub fn plan_words(&self) -> Vec<u64> {
-        vec![self.options.micro_batch.unwrap_or(0) as u64, MICRO_BATCH_TOKENS as u64]
+        self.plan.words().to_vec()
+    }
+
+    /// Lays memory out anew, in the pieces that `words` say.
+    ///
+    /// # Errors
+    /// If there is not enough of it for them.
+    fn plan_again(&mut self, words: &[u64]) -> Result<(), Error> {
+        let (examples, options) = (self.examples, &self.options);
+        let (plan, planned) =
+            plan(self.engine, self.adapter, examples, options, self.batch, Some(words))?;
+        self.memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
+        (self.plan, self.planned) = (plan, planned);
+        Ok(())
     }
 
     /// Makes one step; `None` once the run has ended.
@@ -318,7 +353,9 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let adamw = AdamW { weight_decay: self.options.weight_decay, ..AdamW::default() };
         let [first, second] = &mut self.moments;
         let mut moments = Moments { first, second, steps: &mut self.updates };
-        adamw.step(lr, &self.gradients, &mut moments, &mut self.adapter.parameters);
+        let Adapter { config, parameters, .. } = &mut *self.adapter;
+        let trained = config.trained(self.engine.base().config());
+        adamw.step_parts(lr, &self.gradients, &mut moments, parameters, trained);
         self.step += 1;
         self.at = range.end;
         let n = self.examples.len();
@@ -352,10 +389,10 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let mut ranges = Vec::new();
         let (mut from, mut rows) = (0, 0);
         for (i, &example) in batch.iter().enumerate() {
-            let more = self.examples[example].tokens.len();
+            let more = self.examples[example].lend().rows();
             let full = match self.options.micro_batch {
                 Some(n) => i - from >= n,
-                None => rows + more > MICRO_BATCH_TOKENS,
+                None => rows + more > self.plan.rows,
             };
             if full && i > from {
                 ranges.push(from..i);
@@ -371,8 +408,51 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let lent: Vec<_> = micro.iter().map(|&i| self.examples[i].lend()).collect();
         let lora = Lora { config: self.adapter.config, parameters: &self.adapter.parameters };
         let dropout = Dropout { seed: self.options.seed, step: self.step as u64 };
-        self.engine.gradients(lora, dropout, &lent, scale, &mut self.memory, &mut self.gradients)
+        let arena = Arena::new(&mut self.memory);
+        let (pieces, fetch, gradients) = (self.plan.pieces, self.fetch, &mut self.gradients);
+        self.engine.gradients(lora, dropout, &lent, scale, pieces, fetch, arena, gradients)
     }
+}
+
+/// The layout of a run whose gradients and moments are not there yet, and what the whole process then
+/// takes; in the pieces of `words`, if there are any.
+fn plan(
+    engine: &Engine,
+    adapter: &Adapter,
+    examples: &[Example],
+    options: &Options,
+    batch: usize,
+    words: Option<&[u64]>,
+) -> Result<(Plan, u64), Error> {
+    let mut rows: Vec<usize> = examples.iter().map(|example| example.lend().rows()).collect();
+    rows.sort_unstable_by(|a, b| b.cmp(a));
+    let demand = Demand {
+        config: engine.model().config,
+        lora: adapter.config,
+        longest: rows[0],
+        // Steps may wrap round to the longest examples more than once.
+        batch: rows.iter().cycle().take(batch).fold(0, |sum, rows| sum.saturating_add(*rows)),
+        kernels: engine.kernels(),
+        dtype: engine.model().linear_dtype(),
+        workers: engine.threads(),
+        half_inputs: engine.budget().half_inputs,
+    };
+    // A gradient and two moments of what is trained.
+    let to_come = 3 * 4 * adapter.config.trainable(&engine.model().config) as u64;
+    let available = engine.budget().available(to_come);
+    let now = memory::anonymous_bytes();
+    let plan = match (words, options.micro_batch) {
+        (Some(words), _) => Plan::of_words(&demand, available, words),
+        (None, Some(n)) => {
+            Plan::of_rows(&demand, available, n.saturating_mul(rows[0]).min(demand.batch))
+        }
+        (None, None) => Plan::choose(&demand, available),
+    };
+    let plan = plan.map_err(|needed| Error::TooLittleMemory {
+        needed: engine.budget().needed(to_come, needed),
+        given: engine.budget().memory,
+    })?;
+    Ok((plan, now + to_come + (plan.arena() + plan.workspace) as u64))
 }
 
 #[cfg(test)]

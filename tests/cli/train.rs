@@ -124,3 +124,29 @@ fn init_goes_on_from_an_adapter_with_its_own_shape() {
     }
     assert_eq!(second["r"], 3);
 }
+
+#[test]
+fn rslora_and_a_frozen_a_reach_the_adapter() {
+    let place = Place::new();
+    let read = |out: &str, file: &str| fs::read(place.path(&format!("{out}/{file}"))).expect(file);
+    let scaled = |out: &str| -> Value {
+        let config: Value =
+            serde_json::from_slice(&read(out, "adapter_config.json")).expect("JSON");
+        config["use_rslora"].clone()
+    };
+    let plain = losses(&train(&place, "plain", &["--lr", "1e-2"]));
+    let stable = losses(&train(&place, "stable", &["--lr", "1e-2", "--rslora"]));
+    assert_eq!((scaled("plain"), scaled("stable")), (false.into(), true.into()));
+    // B is zero at first, so the scale shows from the second step on.
+    assert!(plain[0] == stable[0] && plain[1] != stable[1], "{plain:?} {stable:?}");
+    train(&place, "start", &["--lr", "0"]);
+    train(&place, "frozen", &["--lr", "1e-2", "--freeze-a"]);
+    let tensors = ["start", "frozen"].map(|out| read(out, "adapter_model.safetensors"));
+    let [start, frozen] = tensors
+        .each_ref()
+        .map(|bytes| safetensors::SafeTensors::deserialize(bytes).expect("safetensors"));
+    for (name, tensor) in start.tensors() {
+        let same = frozen.tensor(&name).expect("tensor").data() == tensor.data();
+        assert_eq!(same, name.contains("lora_A"), "{name}");
+    }
+}

@@ -1,6 +1,7 @@
 """Trains one adapter twice, by `homespun train` and by torch with PEFT, and compares.
 
     python check_train.py HOMESPUN MODEL DATA.jsonl [--steps 10] [--batch 4] [--micro-batch 3]
+                          [--rslora] [--freeze-a]
 
 Both start from one random PEFT adapter (rank 4 on all seven projections, B not zero) and take the
 dialogues in file order, wrapping round. Token ids and loss masks come from `homespun render`, whose
@@ -52,7 +53,12 @@ def rendered(args, work):
 
 def initial(args, folder):
     adapter = LoraConfig(
-        r=4, lora_alpha=8, lora_dropout=0.0, target_modules=ALL, task_type="CAUSAL_LM"
+        r=4,
+        lora_alpha=8,
+        lora_dropout=0.0,
+        target_modules=ALL,
+        use_rslora=args.rslora,
+        task_type="CAUSAL_LM",
     )
     model = get_peft_model(load(args.model), adapter)
     generator = torch.Generator().manual_seed(5)
@@ -65,6 +71,10 @@ def initial(args, folder):
 
 def theirs(args, init, ids, masks):
     model = PeftModel.from_pretrained(load(args.model), init, is_trainable=True).eval()
+    if args.freeze_a:
+        for name, p in model.named_parameters():
+            if "lora_A" in name:
+                p.requires_grad_(False)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.01)
     rows = []
@@ -86,6 +96,7 @@ def ours(args, init, lines, work):
     command += ["--init", init, "--dropout", 0, "--lr", args.lr, "--batch", args.batch]
     command += ["--micro-batch", args.micro_batch, "--steps", args.steps, "--weight-decay", 0.01]
     command += ["--clip", 1, "--no-shuffle", "--schedule", "constant", "--log", log]
+    command += ["--freeze-a"] if args.freeze_a else []
     run(*command)
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     model = PeftModel.from_pretrained(load(args.model), out).eval()
@@ -102,6 +113,8 @@ def main():
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--micro-batch", type=int, default=3)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--rslora", action="store_true")
+    parser.add_argument("--freeze-a", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:

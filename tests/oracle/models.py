@@ -12,6 +12,10 @@
         ADAPTER.logits, ADAPTER.loss                 with it
         ADAPTER.gradient.TENSOR                      of that loss, named as in the adapter's file
         ADAPTER.adamw_losses (10), .grad_norms (10)  before each update
+    adapter-frozen-a            as trained with A.requires_grad_(False): gradients of the Bs alone
+    NAME/expected-FORMAT.safetensors, FORMAT q8 or q4: the same of the model with the matrices of its
+        linear layers as blocks.py makes them, embedding and head as q8; and
+        quants.TENSOR (N, K) i8, scales.TENSOR (N, K / 32) f16
 
 A loss is the mean over all targets of all sequences, each sequence run alone. AdamW: lr 1e-2,
 betas (0.9, 0.999), eps 1e-8, weight decay 0.01, gradient norm clipped at 1. Weights are read from
@@ -35,10 +39,14 @@ from transformers import (
 )
 from transformers.utils import logging
 
+import blocks
+
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "models"
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SEVEN = dict(name="adapter", r=2, lora_alpha=4, targets=ALL)
 ATTENTION = dict(name="adapter-attention", r=3, lora_alpha=7, targets=ALL[:4])
+RSLORA = dict(name="adapter-rslora", r=3, lora_alpha=2, targets=ALL, use_rslora=True)
+FROZEN_A = dict(name="adapter-frozen-a", r=2, lora_alpha=4, targets=ALL, freeze_a=True)
 LENGTHS = [5, 19, 2, 11]
 
 BASE = dict(
@@ -76,7 +84,7 @@ MODELS = {
         config=LlamaConfig(**BASE, tie_word_embeddings=True, rope_parameters=rope(10000.0)),
         style=4,
         store=torch.float32,
-        adapters=[SEVEN, ATTENTION],
+        adapters=[SEVEN, ATTENTION, RSLORA, FROZEN_A],
     ),
     # Wavelengths 6, 29 and 135 to 13,500 against cuts at 16 and 64: kept, blended and divided ones all occur.
     "llama-rope3": dict(
@@ -109,6 +117,7 @@ MODELS = {
         ),
         style=4,
         store=torch.bfloat16,
+        quantised=["q8", "q4"],
     ),
     "llama-sharded": dict(
         config=LlamaConfig(
@@ -151,6 +160,7 @@ MODELS = {
         ),
         style=5,
         store=torch.float16,
+        quantised=["q4"],
     ),
     "qwen3-biases": dict(
         config=Qwen3Config(
@@ -222,6 +232,7 @@ def write_adapter(folder, spec, generator):
         lora_alpha=spec["lora_alpha"],
         lora_dropout=0.0,
         target_modules=spec["targets"],
+        use_rslora=spec.get("use_rslora", False),
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(load(folder), adapter)
@@ -272,12 +283,17 @@ def plain_name(name):
     return name.replace(".default.weight", ".weight")
 
 
-def trained(folder, adapter, tokens, masks):
-    """Logits, loss, gradients and ten AdamW losses under an adapter of the folder."""
+def trained(base, folder, adapter, tokens, masks):
+    """Logits, loss, gradients and ten AdamW losses of `base` under an adapter of the folder."""
     key = adapter["name"]
-    model = PeftModel.from_pretrained(load(folder), folder / key, is_trainable=True).eval()
+    model = PeftModel.from_pretrained(base, folder / key, is_trainable=True).eval()
+    if adapter.get("freeze_a"):
+        for name, p in model.named_parameters():
+            if "lora_A" in name:
+                p.requires_grad_(False)
     parameters = {plain_name(n): p for n, p in model.named_parameters() if p.requires_grad}
-    assert len(parameters) == 2 * len(adapter["targets"]) * model.config.num_hidden_layers
+    each = 1 if adapter.get("freeze_a") else 2
+    assert len(parameters) == each * len(adapter["targets"]) * model.config.num_hidden_layers
     out = {f"{key}.logits": all_logits(model, tokens)}
     optimiser = torch.optim.AdamW(parameters.values(), lr=1e-2, weight_decay=0.01)
     losses, norms = [], []
@@ -300,6 +316,22 @@ def trained(folder, adapter, tokens, masks):
     return out
 
 
+def quantised(folder, format, tokens, masks):
+    """What is expected of the model with matrices of 32-weight blocks, and these matrices."""
+    model, out = load(folder), {}
+    with torch.no_grad():
+        for name, p in sorted(model.named_parameters()):
+            if p.ndim == 2:
+                head = "embed_tokens" in name or "lm_head" in name
+                quants, scales = blocks.quantise("q8" if head else format, p.numpy())
+                p.copy_(torch.from_numpy(blocks.dequantise(quants, scales)))
+                out[f"quants.{name}"] = torch.from_numpy(quants)
+                out[f"scales.{name}"] = torch.from_numpy(scales)
+    out["logits"] = all_logits(model, tokens)
+    out["loss"] = mean_loss(model, tokens, masks).detach().reshape(1)
+    return out | trained(model, folder, SEVEN, tokens, masks)
+
+
 def both_styles_mean_the_same(folder, tokens, logits):
     """transformers itself must read config-other.json as it reads config.json."""
     config, other = folder / "config.json", folder / "config-other.json"
@@ -307,6 +339,10 @@ def both_styles_mean_the_same(folder, tokens, logits):
     config.write_text(other.read_text())
     assert torch.equal(all_logits(load(folder), tokens), logits), folder
     config.write_text(kept)
+
+
+def save(tensors, file):
+    save_file({k: v.contiguous() for k, v in tensors.items()}, file)
 
 
 def main():
@@ -322,10 +358,12 @@ def main():
         lengths = spec.get("lengths", LENGTHS)
         tokens, masks = sequences(lengths, vocab, generator)
         model = load(folder)
-        out = {
+        text = {
             "tokens": torch.cat(tokens).int(),
             "targets": torch.cat(masks).to(torch.uint8),
             "lengths": torch.tensor(lengths, dtype=torch.int32),
+        }
+        out = text | {
             "logits": all_logits(model, tokens),
             "loss": mean_loss(model, tokens, masks).detach().reshape(1),
         }
@@ -335,13 +373,17 @@ def main():
         both_styles_mean_the_same(folder, tokens, out["logits"])
         for adapter in spec.get("adapters", [SEVEN]):
             write_adapter(folder, adapter, generator)
-            out.update(trained(folder, adapter, tokens, masks))
+            out.update(trained(load(folder), folder, adapter, tokens, masks))
             moved = (out[f"{adapter['name']}.logits"] - out["logits"]).abs().max().item()
             assert moved > 0.1, "the adapter must matter"
-        save_file({k: v.contiguous() for k, v in out.items()}, folder / "expected.safetensors")
+        save(out, folder / "expected.safetensors")
+        for format in spec.get("quantised", []):
+            print(f"  {format}")
+            out = text | quantised(folder, format, tokens, masks)
+            save(out, folder / f"expected-{format}.safetensors")
     size = sum(f.stat().st_size for f in GOLDEN.rglob("*") if f.is_file())
     print(f"{size} bytes in all")
-    assert size < 700_000
+    assert size < 850_000
 
 
 if __name__ == "__main__":

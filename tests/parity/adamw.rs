@@ -3,16 +3,18 @@
 use super::golden::{self, Golden};
 use super::gradients::{examples, mean_loss, with_adapter};
 use homespun_core::adamw::{AdamW, Moments, clip};
+use homespun_core::model::Model;
 use homespun_core::train::training_bytes;
 use homespun_kernels::Kernels;
+use homespun_runtime::adapter::Adapter;
 
 /// The bar of each loss.
-const BAR: f64 = 1e-4;
+pub const BAR: f64 = 1e-4;
 
 /// What `tests/oracle/models.py` trains with.
-const OPTIMISER: AdamW = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
-const RATE: f64 = 1e-2;
-const CLIP: f64 = 1.0;
+pub const OPTIMISER: AdamW = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
+pub const RATE: f64 = 1e-2;
+pub const CLIP: f64 = 1.0;
 
 /// The largest differences of ten losses and of ten gradient norms (these relative) from torch's.
 fn errors(
@@ -21,26 +23,42 @@ fn errors(
     kernels: &'static Kernels,
     (optimiser, rate, max_norm): (AdamW, f64, f64),
 ) -> (f64, f64) {
-    let mut worst: (f64, f64) = (0.0, 0.0);
+    let mut worst = (0.0, 0.0);
     with_adapter(name, key, |golden, model, adapter| {
-        let (losses, norms) =
-            (golden.f32(&format!("{key}.adamw_losses")), golden.f32(&format!("{key}.grad_norms")));
-        assert!(losses.len() == 10 && norms.len() == 10);
-        let sequences = golden.sequences();
-        let examples = examples(&sequences);
-        let n = adapter.parameters.len();
-        let (mut first, mut second, mut steps) = (vec![0.0; n], vec![0.0; n], 0);
-        for (loss, norm) in losses.iter().zip(norms) {
-            let mut gradients = vec![0.0; n];
-            let lora = adapter.lora();
-            let ours = mean_loss(model, kernels, lora, &examples, training_bytes, &mut gradients);
-            let our_norm = clip(&mut gradients, max_norm);
-            worst.0 = worst.0.max((ours - f64::from(*loss)).abs());
-            worst.1 = worst.1.max((our_norm / f64::from(norm) - 1.0).abs());
-            let mut moments = Moments { first: &mut first, second: &mut second, steps: &mut steps };
-            optimiser.step(rate, &gradients, &mut moments, &mut adapter.parameters);
-        }
+        worst = ten_steps(golden, key, model, adapter, kernels, (optimiser, rate, max_norm));
     });
+    worst
+}
+
+/// The same of a model and an adapter that are open, against what `golden` expects of `key`.
+pub fn ten_steps(
+    golden: &Golden,
+    key: &str,
+    model: &Model,
+    adapter: &mut Adapter,
+    kernels: &'static Kernels,
+    (optimiser, rate, max_norm): (AdamW, f64, f64),
+) -> (f64, f64) {
+    let mut worst: (f64, f64) = (0.0, 0.0);
+    let (losses, norms) =
+        (golden.f32(&format!("{key}.adamw_losses")), golden.f32(&format!("{key}.grad_norms")));
+    assert!(losses.len() == 10 && norms.len() == 10);
+    let sequences = golden.sequences();
+    let examples = examples(&sequences);
+    let n = adapter.config.trainable(&model.config);
+    let (mut first, mut second, mut steps) = (vec![0.0; n], vec![0.0; n], 0);
+    for (loss, norm) in losses.iter().zip(norms) {
+        let mut gradients = vec![0.0; n];
+        let lora = adapter.lora();
+        let ours = mean_loss(model, kernels, lora, &examples, training_bytes, &mut gradients);
+        let our_norm = clip(&mut gradients, max_norm);
+        worst.0 = worst.0.max((ours - f64::from(*loss)).abs());
+        worst.1 = worst.1.max((our_norm / f64::from(norm) - 1.0).abs());
+        let mut moments = Moments { first: &mut first, second: &mut second, steps: &mut steps };
+        let trained = adapter.config.trained(&model.config);
+        let parameters = &mut adapter.parameters;
+        optimiser.step_parts(rate, &gradients, &mut moments, parameters, trained);
+    }
     worst
 }
 

@@ -2,6 +2,7 @@
 
 use homespun_core::model::Model;
 use homespun_core::weights::Layer;
+use homespun_kernels::quant::BLOCK;
 use homespun_runtime::checkpoint::Checkpoint;
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
@@ -33,8 +34,17 @@ pub struct Golden {
 
 impl Golden {
     pub fn open(name: &str) -> Golden {
+        Golden::of_file(name, "expected.safetensors")
+    }
+
+    /// What is expected of the model's quantised copy, `format` q8 or q4.
+    pub fn quantised(name: &str, format: &str) -> Golden {
+        Golden::of_file(name, &format!("expected-{format}.safetensors"))
+    }
+
+    fn of_file(name: &str, file: &str) -> Golden {
         let folder = models().join(name);
-        let expected = std::fs::read(folder.join("expected.safetensors")).expect("golden file");
+        let expected = std::fs::read(folder.join(file)).expect("golden file");
         Golden { folder, expected }
     }
 
@@ -48,6 +58,30 @@ impl Golden {
         let view = tensors.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(view.dtype(), Dtype::F32, "{name}");
         words(view.data(), f32::from_le_bytes)
+    }
+
+    /// The matrix `tensor` as numpy quantised it: its values, quant times scale.
+    pub fn dequantised(&self, tensor: &str) -> Vec<f32> {
+        let tensors = self.tensors();
+        let quants = tensors.tensor(&format!("quants.{tensor}")).expect("quants");
+        let scales = tensors.tensor(&format!("scales.{tensor}")).expect("scales");
+        assert_eq!((quants.dtype(), scales.dtype()), (Dtype::I8, Dtype::F16), "{tensor}");
+        let [cols, blocks] = [quants.shape()[1], scales.shape()[1]];
+        let scale = |row, block: usize| {
+            let at = 2 * (row * blocks + block);
+            half::f16::from_le_bytes([scales.data()[at], scales.data()[at + 1]]).to_f32()
+        };
+        let quants = quants.data().iter().map(|byte| f32::from(byte.cast_signed()));
+        quants.enumerate().map(|(i, q)| q * scale(i / cols, i % cols / BLOCK)).collect()
+    }
+
+    /// The names of the matrices that numpy quantised.
+    pub fn quantised_names(&self) -> Vec<String> {
+        let tensors = self.tensors();
+        let names = tensors.names().into_iter().filter_map(|name| name.strip_prefix("quants."));
+        let mut names: Vec<_> = names.map(str::to_owned).collect();
+        names.sort();
+        names
     }
 
     fn i32(&self, name: &str) -> Vec<usize> {

@@ -4,20 +4,39 @@ use super::golden::{self, Golden, relative_error};
 use homespun_core::arena::Arena;
 use homespun_core::compute::Compute;
 use homespun_core::config::Config;
-use homespun_core::lora::{Lora, LoraConfig, Target};
+use homespun_core::lora::{Lora, LoraConfig, Scaling, Target};
 use homespun_core::model::Model;
 use homespun_core::train::{
-    self, Example, least_training_bytes, loss_and_gradients, loss_bytes, training_bytes,
+    self, Example, Memory, Pieces, loss_and_gradients, loss_bytes, training_bytes,
 };
 use homespun_kernels::Kernels;
 use homespun_runtime::adapter::Adapter;
 use homespun_runtime::checkpoint::Checkpoint;
 
 /// The bar of each gradient: `max |ours - theirs| / max |theirs|`.
-const BAR: f64 = 1e-3;
+pub const BAR: f64 = 1e-3;
 
 /// The bar of a loss.
-const LOSS_BAR: f64 = 1e-5;
+pub const LOSS_BAR: f64 = 1e-5;
+
+/// Bytes of an arena: one of the memory plans.
+pub type ArenaBytes = fn(&Config, &LoraConfig, usize) -> usize;
+
+/// Small enough that the goldens' sequences take several of each.
+const PIECES: Pieces = Pieces { mlp_rows: 5, head_rows: 7, half_inputs: false };
+
+/// What one thread needs to keep everything, the inputs of all layers, or as little as can be.
+pub fn all(config: &Config, lora: &LoraConfig, rows: usize) -> usize {
+    Memory::new(config, lora, rows, PIECES, 1).all()
+}
+
+pub fn inputs(config: &Config, lora: &LoraConfig, rows: usize) -> usize {
+    Memory::new(config, lora, rows, PIECES, 1).inputs()
+}
+
+pub fn least(config: &Config, lora: &LoraConfig, rows: usize) -> usize {
+    Memory::new(config, lora, rows, PIECES, 1).least()
+}
 
 /// Lends the sequences as examples.
 pub fn examples(sequences: &[(Vec<u32>, Vec<bool>)]) -> Vec<Example<'_>> {
@@ -34,7 +53,7 @@ pub fn mean_loss(
     kernels: &'static Kernels,
     lora: Lora,
     examples: &[Example],
-    arena_bytes: fn(&Config, &LoraConfig, usize) -> usize,
+    arena_bytes: ArenaBytes,
     gradients: &mut [f32],
 ) -> f64 {
     let rows = examples.iter().map(Example::rows).sum();
@@ -42,8 +61,9 @@ pub fn mean_loss(
     let mut bytes = vec![0; arena_bytes(&model.config, &lora.config, rows)];
     let mut arena = Arena::new(&mut bytes);
     let (compute, scale) = (Compute::serial(kernels), 1.0 / targets as f32);
-    let sum =
-        loss_and_gradients(model, compute, lora, None, scale, examples, &mut arena, gradients);
+    let sum = loss_and_gradients(
+        model, compute, lora, None, scale, PIECES, examples, &mut arena, gradients,
+    );
     sum.expect("gradients") / targets as f64
 }
 
@@ -53,19 +73,21 @@ fn parts(model: &Model, lora: &LoraConfig) -> Vec<(String, usize, usize)> {
     for layer in 0..model.config.layers {
         for target in lora.targets.iter() {
             let (outputs, inputs) = target.shape(&model.config);
-            let at = lora.offset(&model.config, layer, target).expect("adapted");
+            let mut at = lora.gradient_offset(&model.config, layer, target).expect("adapted");
             let (parent, module) = (target.parent(), target.name());
             let name = format!("base_model.model.model.layers.{layer}.{parent}.{module}");
-            let a = lora.rank * inputs;
-            parts.push((format!("{name}.lora_A.weight"), at, a));
-            parts.push((format!("{name}.lora_B.weight"), at + a, lora.rank * outputs));
+            if !lora.freeze_a {
+                parts.push((format!("{name}.lora_A.weight"), at, lora.rank * inputs));
+                at += lora.rank * inputs;
+            }
+            parts.push((format!("{name}.lora_B.weight"), at, lora.rank * outputs));
         }
     }
     parts
 }
 
 /// The worst gradient against PEFT's and its name; infinite where ours is zero and PEFT's is not.
-fn worst(
+pub fn worst(
     golden: &Golden,
     key: &str,
     model: &Model,
@@ -88,13 +110,20 @@ fn worst(
     worst
 }
 
+/// An adapter of a golden model; its name tells whether its As are frozen.
+pub fn adapter(golden: &Golden, key: &str, config: &Config) -> Adapter {
+    let mut adapter = Adapter::open(&golden.folder.join(key), config).expect(key);
+    adapter.config.freeze_a = key.ends_with("frozen-a");
+    adapter
+}
+
 /// Opens an adapter of a golden model and lends both to `job`.
 pub fn with_adapter(name: &str, key: &str, job: impl FnOnce(&Golden, &mut Model, &mut Adapter)) {
     let golden = Golden::open(name);
     let checkpoint = Checkpoint::open(&golden.folder).expect(name);
     let layers = checkpoint.layers().expect(name);
     let mut model = golden::model(&checkpoint, &layers);
-    let mut adapter = Adapter::open(&golden.folder.join(key), &model.config).expect(key);
+    let mut adapter = adapter(&golden, key, &model.config);
     job(&golden, &mut model, &mut adapter);
 }
 
@@ -107,8 +136,8 @@ fn the_loss_and_every_gradient_are_those_of_peft() {
                 let examples = examples(&sequences);
                 let theirs = f64::from(golden.f32(&format!("{key}.loss"))[0]);
                 for kernels in Kernels::available() {
-                    for bytes in [training_bytes, least_training_bytes] {
-                        let mut ours = vec![0.0; adapter.parameters.len()];
+                    for bytes in [training_bytes, all, inputs, least] {
+                        let mut ours = vec![0.0; adapter.config.trainable(&model.config)];
                         let lora = adapter.lora();
                         let loss = mean_loss(model, kernels, lora, &examples, bytes, &mut ours);
                         let (error, which) = worst(golden, &key, model, &adapter.config, &ours);
@@ -135,12 +164,13 @@ fn the_loss_without_gradients_is_that_of_transformers_and_of_peft() {
             for (lora, expected) in [(None, "loss"), (Some(adapter.lora()), "adapter.loss")] {
                 let rows = examples.iter().map(Example::rows).max().expect("examples");
                 let lora_config = lora.as_ref().map(|l| &l.config);
-                let mut bytes = vec![0; loss_bytes(&model.config, lora_config, rows)];
+                let mut bytes = vec![0; loss_bytes(&model.config, lora_config, rows, PIECES, 1)];
                 let mut arena = Arena::new(&mut bytes);
                 for kernels in Kernels::available() {
                     let compute = Compute::serial(kernels);
                     let (sum, count) =
-                        train::loss(model, compute, lora, &examples, &mut arena).expect("loss");
+                        train::loss(model, compute, lora, PIECES, &examples, &mut arena)
+                            .expect("loss");
                     let (ours, theirs) = (sum / count as f64, f64::from(golden.f32(expected)[0]));
                     let isa = kernels.isa().name();
                     println!("{name} {expected} {isa}: {:.1e}", (ours - theirs).abs());
@@ -156,19 +186,26 @@ type Bug = fn(&mut Model, &mut Adapter, &mut [Vec<bool>]);
 
 /// The worst error, and the loss's, of the golden `llama` once `bend` has changed something.
 fn bent(bend: impl FnOnce(&mut Model, &mut Adapter, &mut [Vec<bool>])) -> (f64, f64) {
+    bent_under("adapter", bend)
+}
+
+fn bent_under(
+    key: &str,
+    bend: impl FnOnce(&mut Model, &mut Adapter, &mut [Vec<bool>]),
+) -> (f64, f64) {
     let mut result = (0.0, 0.0);
-    with_adapter("llama", "adapter", |golden, model, adapter| {
+    with_adapter("llama", key, |golden, model, adapter| {
         let mut sequences = golden.sequences();
         let mut targets: Vec<_> = sequences.iter().map(|(_, targets)| targets.clone()).collect();
         bend(model, adapter, &mut targets);
         sequences.iter_mut().zip(targets).for_each(|(s, targets)| s.1 = targets);
         let examples = examples(&sequences);
-        let mut ours = vec![0.0; adapter.parameters.len()];
+        let mut ours = vec![0.0; adapter.config.trainable(&model.config)];
         let kernels = Kernels::detect();
         let lora = adapter.lora();
         let loss = mean_loss(model, kernels, lora, &examples, training_bytes, &mut ours);
-        let (error, _) = worst(golden, "adapter", model, &adapter.config, &ours);
-        result = (error, (loss - f64::from(golden.f32("adapter.loss")[0])).abs());
+        let (error, _) = worst(golden, key, model, &adapter.config, &ours);
+        result = (error, (loss - f64::from(golden.f32(&format!("{key}.loss"))[0])).abs());
     });
     result
 }
@@ -192,29 +229,42 @@ fn planted_bugs_of_the_shape_the_adapter_and_the_mask_are_seen() {
 }
 
 #[test]
-fn a_planted_zero_or_swapped_gradient_of_any_tensor_is_seen() {
-    with_adapter("llama", "adapter", |golden, model, adapter| {
-        let sequences = golden.sequences();
-        let examples = examples(&sequences);
-        let mut ours = vec![0.0; adapter.parameters.len()];
-        let (kernels, lora) = (Kernels::detect(), adapter.lora());
-        mean_loss(model, kernels, lora, &examples, training_bytes, &mut ours);
-        let parts = parts(model, &adapter.config);
-        assert_eq!(parts.len(), 2 * model.config.layers * Target::ALL.len());
-        for (name, at, n) in &parts {
-            let mut zeroed = ours.clone();
-            zeroed[*at..at + n].fill(0.0);
-            let found = worst(golden, "adapter", model, &adapter.config, &zeroed);
-            assert_eq!(found, (f64::INFINITY, name.clone()));
-        }
-        for pair in parts.windows(3) {
-            let ((_, a, n), (name, b, m)) = (&pair[0], &pair[2]);
-            let mut swapped = ours.clone();
-            for i in 0..*n.min(m) {
-                swapped.swap(a + i, b + i);
-            }
-            let (error, _) = worst(golden, "adapter", model, &adapter.config, &swapped);
-            assert!(error > BAR, "{name}: {error:.1e}");
-        }
+fn rslora_scaled_by_alpha_over_the_rank_is_seen() {
+    let (gradient, loss) = bent_under("adapter-rslora", |_, _, _| ());
+    assert!(gradient <= BAR && loss <= LOSS_BAR);
+    let (gradient, loss) = bent_under("adapter-rslora", |_, adapter, _| {
+        assert_eq!(adapter.config.scaling, Scaling::RankStabilised);
+        adapter.config.scaling = Scaling::Standard;
     });
+    assert!(gradient > BAR && loss > LOSS_BAR, "{gradient:.1e} {loss:.1e}");
+}
+
+#[test]
+fn a_planted_zero_or_swapped_gradient_of_any_tensor_is_seen() {
+    for (key, matrices) in [("adapter", 2), ("adapter-frozen-a", 1)] {
+        with_adapter("llama", key, |golden, model, adapter| {
+            let sequences = golden.sequences();
+            let examples = examples(&sequences);
+            let mut ours = vec![0.0; adapter.config.trainable(&model.config)];
+            let (kernels, lora) = (Kernels::detect(), adapter.lora());
+            mean_loss(model, kernels, lora, &examples, training_bytes, &mut ours);
+            let parts = parts(model, &adapter.config);
+            assert_eq!(parts.len(), matrices * model.config.layers * Target::ALL.len());
+            for (name, at, n) in &parts {
+                let mut zeroed = ours.clone();
+                zeroed[*at..at + n].fill(0.0);
+                let found = worst(golden, key, model, &adapter.config, &zeroed);
+                assert_eq!(found, (f64::INFINITY, name.clone()));
+            }
+            for pair in parts.windows(1 + matrices) {
+                let ((_, a, n), (name, b, m)) = (&pair[0], &pair[matrices]);
+                let mut swapped = ours.clone();
+                for i in 0..*n.min(m) {
+                    swapped.swap(a + i, b + i);
+                }
+                let (error, _) = worst(golden, key, model, &adapter.config, &swapped);
+                assert!(error > BAR, "{name}: {error:.1e}");
+            }
+        });
+    }
 }

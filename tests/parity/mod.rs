@@ -7,4 +7,5 @@ pub mod golden;
 pub mod gradients;
 mod logits;
 mod pools;
+mod quantised;
 mod stories;

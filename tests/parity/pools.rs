@@ -13,7 +13,7 @@ use homespun_core::family::Family;
 use homespun_core::lora::{Lora, LoraConfig, Targets};
 use homespun_core::model::{Model, inference_bytes};
 use homespun_core::rng::{Rng, hash};
-use homespun_core::train::{Dropout, Example, loss_and_gradients, training_bytes};
+use homespun_core::train::{Dropout, Example, Pieces, loss_and_gradients, training_bytes};
 use homespun_core::weights::{Layer, TensorSource, load};
 use homespun_kernels::{Data, Kernels, Pool, Serial};
 
@@ -37,7 +37,7 @@ const CONFIG: Config = Config {
     qk_norm: true,
 };
 
-const LORA: LoraConfig = LoraConfig { rank: 8, alpha: 16.0, dropout: 0.1, targets: Targets::ALL };
+const LORA: LoraConfig = LoraConfig::new(8, 16.0, 0.1, Targets::ALL);
 
 /// Uniform in `-scale .. scale`.
 fn random(seed: u64, n: usize, scale: f32) -> Vec<f32> {
@@ -118,6 +118,7 @@ fn run(model: &Model, kernels: &'static Kernels, pool: &dyn Pool) -> (Vec<f32>, 
         lora,
         dropout,
         0.01,
+        Pieces { mlp_rows: 50, head_rows: 40, half_inputs: false },
         &examples,
         &mut arena,
         &mut gradients,

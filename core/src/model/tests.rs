@@ -19,7 +19,7 @@ fn tokens(n: usize) -> Vec<u32> {
 }
 
 fn lora() -> LoraConfig {
-    LoraConfig { rank: 2, alpha: 4.0, dropout: 0.5, targets: Targets::ALL }
+    LoraConfig::new(2, 4.0, 0.5, Targets::ALL)
 }
 
 /// The states of `pieces`, one call each, from an empty cache of `context` tokens.

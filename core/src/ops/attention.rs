@@ -11,7 +11,7 @@
 //! `starts[t]` is where the dialogue of token `t` begins, so several lie in one batch without
 //! padding. Tiles are counted from there: a token's sums do not depend on what it is packed with.
 
-use homespun_kernels::{Data, Matrix, Serial, chunks_mut};
+use homespun_kernels::{Data, Matrix, Serial, Slots, tile_pairs_mut};
 
 use crate::cache::View;
 use crate::compute::Compute;
@@ -63,9 +63,10 @@ impl Shape {
         block * self.group() * (2 * self.head_dim + KEYS + 2)
     }
 
-    /// Elements that [`forward`] needs for `tokens` tokens.
-    pub(crate) const fn work(&self, tokens: usize) -> usize {
-        tokens.div_ceil(self.block()) * self.kv_heads * self.job(tokens)
+    /// Elements that [`forward`] needs for `tokens` tokens with `workers` jobs at once.
+    pub(crate) const fn work(&self, tokens: usize, workers: usize) -> usize {
+        let jobs = tokens.div_ceil(self.block()) * self.kv_heads;
+        least(jobs, workers) * self.job(tokens)
     }
 
     /// Keys `from..to` of kv head `h` as a matrix.
@@ -103,7 +104,7 @@ impl Shape {
 }
 
 /// `out (T, heads * head_dim)` from `q` of the same shape; `z (T, heads)` gets each row's
-/// log-sum-exp, which backward needs; `work` is [`Shape::work`] long.
+/// log-sum-exp, which backward needs; `work` is [`Shape::work`] long, at least for one worker.
 #[allow(clippy::too_many_arguments, reason = "each is one buffer of the operation")]
 pub(crate) fn forward(
     compute: Compute,
@@ -117,41 +118,31 @@ pub(crate) fn forward(
     z: &mut [f32],
 ) {
     let tokens = starts.len();
-    let job = shape.job(tokens);
-    let work = &mut work[..shape.work(tokens)];
     let seen = tokens * (shape.past + tokens) * shape.heads * shape.head_dim;
     let compute = compute.for_work(2 * seen);
-    chunks_mut(compute.pool, work, job, &|i, work| {
-        let (block, h) = (i / shape.kv_heads, i % shape.kv_heads);
-        let (from, to) = (block * shape.block(), ((block + 1) * shape.block()).min(tokens));
-        for (t0, t1) in dialogues(starts, from, to) {
-            rows(
-                compute,
-                shape,
-                (starts, t0, t1, h),
-                q,
-                keys,
-                values,
-                Parts::of(work, shape, from, t0, t1),
-            );
-        }
+    let slots = Slots::new(work, shape.job(tokens));
+    let (block, width) = (shape.block().min(tokens), shape.heads * shape.head_dim);
+    let out = (out, (tokens, width), (block, shape.group_dim()));
+    let z = (z, (tokens, shape.heads), (block, shape.group()));
+    tile_pairs_mut(compute.pool, out, z, &|i, mut out, mut z| {
+        slots.lend(|work| {
+            let (h, tile) = (i % shape.kv_heads, out.rows());
+            for (t0, t1) in dialogues(starts, tile.start, tile.end) {
+                let mut parts = Parts::of(work, shape, t1 - t0);
+                rows(compute, shape, (starts, t0, t1, h), q, keys, values, &mut parts);
+                let each = parts.out.chunks_exact(shape.group_dim());
+                for (t, (o, l)) in (t0..t1).zip(each.zip(parts.max.chunks_exact(shape.group()))) {
+                    out.row(t).copy_from_slice(o);
+                    z.row(t).copy_from_slice(l);
+                }
+            }
+        });
     });
-    let width = shape.heads * shape.head_dim;
-    let block = shape.block().min(tokens);
-    chunks_mut(compute.pool, out, block * width, &|b, out| {
-        for (i, out) in out.chunks_exact_mut(shape.group_dim()).enumerate() {
-            let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
-            let job = &work[(b * shape.kv_heads + h) * job..][..job];
-            let acc = &job[block * shape.group_dim()..];
-            out.copy_from_slice(&acc[t * shape.group_dim()..(t + 1) * shape.group_dim()]);
-        }
-    });
-    for (i, z) in z.chunks_exact_mut(shape.group()).enumerate() {
-        let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
-        let job_end = ((t / block) * shape.kv_heads + h + 1) * job;
-        let first = job_end - 2 * block * shape.group() + (t % block) * shape.group();
-        z.copy_from_slice(&work[first..first + shape.group()]);
-    }
+}
+
+/// The smaller one, where `min` is not to be had.
+const fn least(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
 }
 
 /// The parts `t0..t1` of `from..to` that lie in one dialogue each.
@@ -164,7 +155,7 @@ fn dialogues(starts: &[u32], from: usize, to: usize) -> impl Iterator<Item = (us
     })
 }
 
-/// The rows of `t0..t1` in a job's work.
+/// The rows of some tokens in a job's work.
 struct Parts<'a> {
     q: &'a mut [f32],
     out: &'a mut [f32],
@@ -175,22 +166,15 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Tokens `t0..t1` of the job whose first token is `from`; the job's work is
+    /// The work of `tokens` tokens is
     /// `| q (R, head_dim) | out (R, head_dim) | scores (R, KEYS) | max (R) | sum (R) |`.
-    fn of(work: &'a mut [f32], shape: Shape, from: usize, t0: usize, t1: usize) -> Self {
-        let rows = work.len() / (2 * shape.head_dim + KEYS + 2);
+    fn of(work: &'a mut [f32], shape: Shape, tokens: usize) -> Self {
+        let rows = tokens * shape.group();
         let (q, rest) = work.split_at_mut(rows * shape.head_dim);
         let (out, rest) = rest.split_at_mut(rows * shape.head_dim);
         let (scores, rest) = rest.split_at_mut(rows * KEYS);
-        let (max, sum) = rest.split_at_mut(rows);
-        let (r0, r1) = ((t0 - from) * shape.group(), (t1 - from) * shape.group());
-        Self {
-            q: &mut q[r0 * shape.head_dim..r1 * shape.head_dim],
-            out: &mut out[r0 * shape.head_dim..r1 * shape.head_dim],
-            scores: &mut scores[r0 * KEYS..r1 * KEYS],
-            max: &mut max[r0..r1],
-            sum: &mut sum[r0..r1],
-        }
+        let (max, rest) = rest.split_at_mut(rows);
+        Self { q, out, scores, max, sum: &mut rest[..rows] }
     }
 }
 
@@ -202,7 +186,7 @@ fn rows(
     q: &[f32],
     keys: View,
     values: View,
-    parts: Parts,
+    parts: &mut Parts,
 ) {
     let Parts { q: queries, out, scores, max, sum } = parts;
     let kernels = compute.kernels;

@@ -15,9 +15,6 @@ use crate::compute::Compute;
 /// Vocabulary entries at a time.
 const CHUNK: usize = 1024;
 
-/// Rows that one call should get at most, so that its buffers stay small.
-pub(crate) const ROWS: usize = 256;
-
 /// Lengths of the buffers of [`Scratch`] for `rows` rows.
 pub(crate) const fn lengths(rows: usize, vocab: usize) -> [usize; 2] {
     [rows * if vocab < CHUNK { vocab } else { CHUNK }, 2 * rows]

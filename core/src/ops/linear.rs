@@ -21,8 +21,10 @@ pub(crate) struct Adapter<'a> {
     pub a: Matrix<'a>,
     /// `(N, R)`.
     pub b: Matrix<'a>,
-    /// `alpha / R`.
+    /// What the update is scaled by.
     pub scale: f32,
+    /// Whether only B has a gradient.
+    pub freeze_a: bool,
 }
 
 /// What linear layers write on the way.
@@ -86,46 +88,59 @@ impl Adapted<'_> {
         let low = &mut scratch.low[..tokens * adapter.a.rows()];
         let x = self.dropped(compute, x, scratch.dropped);
         kernels.matmul(pool, x, adapter.a, false, low);
-        low.iter_mut().for_each(|h| *h *= adapter.scale);
+        kernels.scale(adapter.scale, low);
         kernels.matmul(pool, low, adapter.b, true, y);
     }
 
-    /// Adds the adapter's gradients to `gradient (R * K + N * R)`, and, where wanted, writes or adds
-    /// `d_x (T, K)`.
-    pub(crate) fn backward(
+    /// Adds the adapter's gradients to `gradient (R * K + N * R)`, or `(N * R)` where A is frozen, and
+    /// leaves `g` for [`backward`](Self::backward) in `scratch`.
+    pub(crate) fn gradients(
         &self,
         compute: Compute,
         x: &[f32],
         d_y: &[f32],
         gradient: Option<&mut [f32]>,
         scratch: &mut Scratch,
-        mut d_x: Option<(&mut [f32], bool)>,
     ) {
         let Compute { kernels, pool, .. } = compute;
-        let weight = self.base.weight;
-        if let Some((d_x, accumulate)) = &mut d_x {
-            kernels.matmul_backward(pool, d_y, weight, *accumulate, d_x);
-        }
         let (Some(adapter), Some(gradient)) = (self.adapter, gradient) else { return };
-        let tokens = x.len() / weight.cols();
-        let rank = adapter.a.rows();
-        let (d_a, d_b) = gradient.split_at_mut(rank * weight.cols());
+        let (rank, inputs) = (adapter.a.rows(), adapter.a.cols());
+        let tokens = x.len() / inputs;
+        let trained_a = if adapter.freeze_a { 0 } else { rank * inputs };
+        let (d_a, d_b) = gradient.split_at_mut(trained_a);
         let low = &mut scratch.low[..tokens * rank];
         let d_low = &mut scratch.d_low[..tokens * rank];
         let dropped = self.dropped(compute, x, scratch.dropped);
         kernels.matmul(pool, dropped, adapter.a, false, low);
         kernels.outer_accumulate(pool, adapter.scale, d_y, low, tokens, d_b);
         kernels.matmul_backward(pool, d_y, adapter.b, false, d_low);
-        d_low.iter_mut().for_each(|g| *g *= adapter.scale);
-        kernels.outer_accumulate(pool, 1.0, d_low, dropped, tokens, d_a);
-        if let Some((d_x, _)) = d_x {
-            match self.mask {
-                None => kernels.matmul_backward(pool, d_low, adapter.a, true, d_x),
-                Some(mask) => {
-                    let d_dropped = &mut scratch.dropped[..x.len()];
-                    kernels.matmul_backward(pool, d_low, adapter.a, false, d_dropped);
-                    mask.backward(compute, d_dropped, weight.cols(), d_x);
-                }
+        kernels.scale(adapter.scale, d_low);
+        if !adapter.freeze_a {
+            kernels.outer_accumulate(pool, 1.0, d_low, dropped, tokens, d_a);
+        }
+    }
+
+    /// Writes `d_x (T, K)`, or adds to it, after [`gradients`](Self::gradients) of the same layer and
+    /// tokens; `d_x` may be where the input was.
+    pub(crate) fn backward(
+        &self,
+        compute: Compute,
+        d_y: &[f32],
+        accumulate: bool,
+        d_x: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let Compute { kernels, pool, .. } = compute;
+        kernels.matmul_backward(pool, d_y, self.base.weight, accumulate, d_x);
+        let Some(adapter) = self.adapter else { return };
+        let (rank, inputs) = (adapter.a.rows(), adapter.a.cols());
+        let d_low = &scratch.d_low[..d_x.len() / inputs * rank];
+        match self.mask {
+            None => kernels.matmul_backward(pool, d_low, adapter.a, true, d_x),
+            Some(mask) => {
+                let d_dropped = &mut scratch.dropped[..d_x.len()];
+                kernels.matmul_backward(pool, d_low, adapter.a, false, d_dropped);
+                mask.backward(compute, d_dropped, inputs, d_x);
             }
         }
     }
@@ -171,6 +186,7 @@ mod tests {
         bias: Vec<f32>,
         parameters: Vec<f32>,
         keys: Option<Vec<u64>>,
+        freeze_a: bool,
     }
 
     impl Case {
@@ -181,6 +197,7 @@ mod tests {
                 bias: random(2, N),
                 parameters: random(3, R * K + N * R),
                 keys: dropout.then(|| (0..T).map(key).collect()),
+                freeze_a: false,
             }
         }
 
@@ -195,6 +212,7 @@ mod tests {
                     a: Matrix::new(Data::F32(a), R, K),
                     b: Matrix::new(Data::F32(b), N, R),
                     scale: 1.5,
+                    freeze_a: self.freeze_a,
                 }),
                 mask: self.keys.as_deref().map(|keys| Mask::new(keys, 1, Target::Q, 0.3)),
             };
@@ -222,8 +240,8 @@ mod tests {
             let (x, d_y) = (random(5, T * K), random(6, T * N));
             let (mut d_x, mut d_parameters) = (vec![0.0; x.len()], vec![0.0; R * K + N * R]);
             case.run(&case.parameters, |l, scratch| {
-                let gradient = Some(&mut d_parameters[..]);
-                l.backward(compute(), &x, &d_y, gradient, scratch, Some((&mut d_x, false)));
+                l.gradients(compute(), &x, &d_y, Some(&mut d_parameters[..]), scratch);
+                l.backward(compute(), &d_y, false, &mut d_x, scratch);
             });
             check_gradient(&x, &d_x, |x| case.loss(x, &case.parameters, &d_y));
             let of_parameters = |parameters: &[f32]| case.loss(&x, parameters, &d_y);
@@ -231,6 +249,26 @@ mod tests {
             // Planted bug: one component of dB forgotten.
             d_parameters[R * K + 1] = 0.0;
             assert!(gradient_fails(&case.parameters, &d_parameters, of_parameters));
+        }
+    }
+
+    #[test]
+    fn a_frozen_a_changes_no_other_gradient() {
+        for dropout in [false, true] {
+            let mut case = Case::new(dropout);
+            let (x, d_y) = (random(5, T * K), random(6, T * N));
+            let mut run = |freeze_a: bool| {
+                case.freeze_a = freeze_a;
+                let trained = if freeze_a { N * R } else { R * K + N * R };
+                let (mut d_x, mut gradient) = (vec![0.0; x.len()], vec![0.0; trained]);
+                case.run(&case.parameters, |l, scratch| {
+                    l.gradients(compute(), &x, &d_y, Some(&mut gradient), scratch);
+                    l.backward(compute(), &d_y, false, &mut d_x, scratch);
+                });
+                (d_x, gradient)
+            };
+            let (d_x, gradient) = run(false);
+            assert_eq!(run(true), (d_x, gradient[R * K..].to_vec()));
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::lora::{Target, Targets};
 use crate::testing::{Random, check_gradient, compute, gradient_fails, random, tiny};
 
 fn lora(targets: Targets, dropout: f32) -> LoraConfig {
-    LoraConfig { rank: 2, alpha: 3.0, dropout, targets }
+    LoraConfig::new(2, 3.0, dropout, targets)
 }
 
 fn dialogue(id: u64, n: usize) -> (Vec<u32>, Vec<bool>) {
@@ -21,6 +21,7 @@ struct Case {
     lora: LoraConfig,
     parameters: Vec<f32>,
     dropout: Option<Dropout>,
+    pieces: Pieces,
     dialogues: Vec<(Vec<u32>, Vec<bool>)>,
 }
 
@@ -32,6 +33,7 @@ impl Case {
             lora,
             parameters,
             dropout: (lora.dropout > 0.0).then_some(Dropout { seed: 3, step: 4 }),
+            pieces: Pieces::default(),
             dialogues: vec![dialogue(0, 7), dialogue(1, 5)],
         }
     }
@@ -72,6 +74,7 @@ impl Case {
             lora,
             self.dropout,
             1.0,
+            self.pieces,
             examples,
             &mut Arena::new(&mut memory),
             &mut gradients,
@@ -87,9 +90,11 @@ impl Case {
         let layers = self.random.layers();
         let lora = Some(Lora { config: self.lora, parameters });
         let longest = examples.iter().map(Example::rows).max().unwrap();
-        let mut memory = vec![0; loss_bytes(&self.random.config, Some(&self.lora), longest)];
+        let mut memory =
+            vec![0; loss_bytes(&self.random.config, Some(&self.lora), longest, self.pieces, 1)];
         let mut arena = Arena::new(&mut memory);
-        loss(&self.random.model(&layers), compute(), lora, examples, &mut arena).unwrap().0
+        let model = self.random.model(&layers);
+        loss(&model, compute(), lora, self.pieces, examples, &mut arena).unwrap().0
     }
 
     fn rows(examples: &[Example]) -> usize {
@@ -179,19 +184,50 @@ fn a_single_target_has_the_gradient_that_it_has_among_all() {
 
 #[test]
 fn memory_changes_no_bit_and_too_little_is_an_error_that_says_how_much() {
-    let config = Config { layers: 4, qk_norm: true, ..tiny() };
-    let case = Case::new(config, lora(Targets::ALL, 0.3));
-    let examples = case.examples();
-    let rows = Case::rows(&examples);
-    let full = case.full(&case.parameters, &examples);
-    let least = least_training_bytes(&config, &case.lora, rows);
-    for kept in 0..3 {
-        let bytes = least + kept * saved_bytes(&config, rows);
-        assert_eq!(case.run(&case.parameters, &examples, bytes).unwrap(), full);
+    let config = Config { layers: 5, qk_norm: true, ..tiny() };
+    for half_inputs in [false, true] {
+        let pieces = Pieces { mlp_rows: 4, head_rows: 3, half_inputs };
+        let case = Case { pieces, ..Case::new(config, lora(Targets::ALL, 0.3)) };
+        let examples = case.examples();
+        let memory = Memory::new(&config, &case.lora, Case::rows(&examples), pieces, 1);
+        let full = case.run(&case.parameters, &examples, memory.all()).unwrap();
+        let mut seen = Vec::new();
+        for bytes in (memory.least()..=memory.all()).step_by(64) {
+            let layout = memory.layout(bytes).unwrap();
+            if seen.contains(&layout) {
+                continue;
+            }
+            seen.push(layout);
+            let found = case.run(&case.parameters, &examples, bytes).unwrap();
+            if half_inputs {
+                let largest = full.1.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
+                let worst = found.1.iter().zip(&full.1).map(|(a, b)| (a - b).abs());
+                assert!(found.0 == full.0 && worst.fold(0.0, f32::max) < 2e-2 * largest);
+            } else {
+                assert!(found == full, "{layout:?}");
+            }
+        }
+        // Keep all, keep each number of layers, inputs alone, segments.
+        assert!(seen.len() > config.layers + 1, "{seen:?}");
+        // In memory that happens to be aligned, one ALIGN less is still enough.
+        let error = case.run(&case.parameters, &examples, memory.least() - 2 * ALIGN).unwrap_err();
+        let Error::OutOfMemory(error) = error else { panic!("{error}") };
+        assert_eq!(error.needed, memory.least());
     }
-    let error = case.run(&case.parameters, &examples, least - 2 * ALIGN).unwrap_err();
-    let Error::OutOfMemory(error) = error else { panic!("{error}") };
-    assert_eq!(error.needed, least - ALIGN);
+}
+
+#[test]
+fn pieces_change_the_gradient_by_rounding_alone() {
+    let config = Config { o_bias: true, mlp_bias: true, ..tiny() };
+    let whole = Case::new(config, lora(Targets::ALL, 0.3));
+    let (loss, gradient) = whole.full(&whole.parameters, &whole.examples());
+    for (mlp_rows, head_rows) in [(1, 1), (2, 5), (3, 2), (10, 4)] {
+        let pieces = Pieces { mlp_rows, head_rows, half_inputs: false };
+        let case = Case { pieces, ..Case::new(config, lora(Targets::ALL, 0.3)) };
+        let (found, parts) = case.full(&case.parameters, &case.examples());
+        assert!((found - loss).abs() < 1e-6 * loss);
+        assert_close(&gradient, &parts);
+    }
 }
 
 #[test]
@@ -220,10 +256,11 @@ fn the_loss_alone_is_that_of_training_without_dropout_and_counts_targets() {
     let layers = case.random.layers();
     let lora = Lora { config: case.lora, parameters: &case.parameters };
     let longest = examples.iter().map(Example::rows).max().unwrap();
-    let mut memory = vec![0xff; loss_bytes(&tiny(), Some(&case.lora), longest)];
+    let mut memory = vec![0xff; loss_bytes(&tiny(), Some(&case.lora), longest, case.pieces, 1)];
     let mut arena = Arena::new(&mut memory);
     let model = case.random.model(&layers);
-    let (sum, count) = loss(&model, compute(), Some(lora), &examples, &mut arena).unwrap();
+    let (sum, count) =
+        loss(&model, compute(), Some(lora), case.pieces, &examples, &mut arena).unwrap();
     assert!((sum - case.full(&case.parameters, &examples).0).abs() < 1e-5);
     assert_eq!(count, examples.iter().map(Example::count).sum::<usize>());
 }
@@ -269,7 +306,18 @@ fn a_scale_scales_the_gradient_and_malformed_examples_are_errors() {
     let mut memory = vec![0; training_bytes(&tiny(), &case.lora, rows)];
     let mut run = |examples: &[Example], scale: f32, gradients: &mut [f32]| {
         let mut arena = Arena::new(&mut memory);
-        loss_and_gradients(&model, compute(), lora, None, scale, examples, &mut arena, gradients)
+        let pieces = Pieces::default();
+        loss_and_gradients(
+            &model,
+            compute(),
+            lora,
+            None,
+            scale,
+            pieces,
+            examples,
+            &mut arena,
+            gradients,
+        )
     };
     let (sum, gradient) = case.full(&case.parameters, &examples);
     let mut scaled = vec![0.0; gradient.len()];
@@ -289,6 +337,40 @@ fn a_scale_scales_the_gradient_and_malformed_examples_are_errors() {
     assert_eq!(run(&[nothing], 1.0, &mut scaled), Ok(0.0));
     let wrong = run(&[good], 1.0, &mut []);
     assert_eq!(wrong, Err(Error::Adapter { expected: gradient.len(), found: 0 }));
+}
+
+#[test]
+fn with_a_frozen_a_the_gradients_are_those_of_the_bs_alone() {
+    let plain = lora(Targets::ALL, 0.5);
+    let case = Case::new(tiny(), plain);
+    let examples = case.examples();
+    let layers = case.random.layers();
+    let model = case.random.model(&layers);
+    let bytes = training_bytes(&tiny(), &plain, Case::rows(&examples));
+    let run = |config: LoraConfig, n: usize| {
+        let (mut memory, mut gradients) = (vec![0; bytes], vec![0.0; n]);
+        let lora = Lora { config, parameters: &case.parameters };
+        let arena = &mut Arena::new(&mut memory);
+        let dropout = case.dropout;
+        loss_and_gradients(
+            &model,
+            compute(),
+            lora,
+            dropout,
+            1.0,
+            case.pieces,
+            &examples,
+            arena,
+            &mut gradients,
+        )
+        .map(|sum| (sum, gradients))
+    };
+    let frozen = LoraConfig { freeze_a: true, ..plain };
+    let (sum, all) = run(plain, plain.trainable(&tiny())).unwrap();
+    let of_bs = frozen.trained(&tiny()).flat_map(|range| all[range].to_vec()).collect();
+    assert_eq!(run(frozen, frozen.trainable(&tiny())), Ok((sum, of_bs)));
+    let (expected, found) = (frozen.trainable(&tiny()), all.len());
+    assert_eq!(run(frozen, found), Err(Error::Adapter { expected, found }));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use homespun_core::lora::{LoraConfig, Target, Targets};
+use homespun_core::lora::{LoraConfig, Scaling, Target, Targets};
 use serde_json::{Value, json};
 
 use super::{Adapter, CONFIG_FILE};
@@ -14,9 +14,8 @@ const MAX_RANK: usize = 4096;
 
 /// Fields that change what an adapter computes in ways that are not implemented; unset, false or
 /// empty they are harmless.
-const UNSUPPORTED: [&str; 22] = [
+const UNSUPPORTED: [&str; 21] = [
     "use_dora",
-    "use_rslora",
     "use_qalora",
     "use_bdlora",
     "lora_bias",
@@ -64,8 +63,16 @@ pub(super) fn open(path: &Path) -> Result<(LoraConfig, Option<String>), Error> {
         return Err(fields.error("lora_dropout", format!("is {dropout}, not in 0 to 1")));
     }
     let targets = targets(&fields)?;
+    let scaling = match fields.get("use_rslora") {
+        None | Some(Value::Bool(false)) => Scaling::Standard,
+        Some(Value::Bool(true)) => Scaling::RankStabilised,
+        Some(other) => {
+            let reason = format!("is {}, not true or false", short(other));
+            return Err(fields.error("use_rslora", reason));
+        }
+    };
     let base = fields.text("base_model_name_or_path")?.map(str::to_owned);
-    Ok((LoraConfig { rank, alpha, dropout, targets }, base))
+    Ok((LoraConfig { scaling, ..LoraConfig::new(rank, alpha, dropout, targets) }, base))
 }
 
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Error> {
@@ -183,7 +190,7 @@ pub(super) fn render(adapter: &Adapter) -> Vec<u8> {
         "target_modules": targets,
         "task_type": "CAUSAL_LM",
         "use_dora": false,
-        "use_rslora": false,
+        "use_rslora": config.scaling == Scaling::RankStabilised,
     });
     let mut text = format!("{value:#}").into_bytes();
     text.push(b'\n');

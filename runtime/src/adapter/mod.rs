@@ -5,10 +5,12 @@
 //!        adapter_model.safetensors    base_model.model.model.layers.{i}.{part}.{module}
 //!                                         .lora_A.weight (R, inputs)
 //!                                         .lora_B.weight (outputs, R)
+//!                                     `__metadata__`: the base that ours were trained on (`identity.rs`)
 //! ```
-//! `y = W x + lora_alpha / r * B (A x)`. Tensors of f32, bf16 and f16 are read, f32 is written.
+//! `y = W x + lora_alpha / r * B (A x)`, with `use_rslora` over the root of r. Tensors of f32, bf16 and f16 are read, f32 is written.
 
 mod config;
+mod identity;
 mod tensors;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use homespun_core::config::Config;
 use homespun_core::lora::{Lora, LoraConfig};
 use homespun_core::rng::Rng;
 
-use crate::{checkpoint, durable};
+use crate::{checkpoint, durable, state};
 
 /// The name of the configuration.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -34,6 +36,8 @@ pub struct Adapter {
     pub parameters: Vec<f32>,
     /// `base_model_name_or_path`: for people, never followed.
     pub base: Option<String>,
+    /// The base it was trained on, where the file says: see [`expect_base`](Self::expect_base).
+    pub trained_on: Option<state::Base>,
 }
 
 /// Why an adapter cannot be read or written.
@@ -58,6 +62,23 @@ pub enum Error {
         /// The shape that the base needs.
         expected: [usize; 2],
     },
+    /// The adapter belongs to another base.
+    #[error(
+        "{}: `{}`: the adapter was trained on base {own}, this one is {found}: {differing}; \
+         train one for this base, or take it all the same with --any-base",
+        file.display(),
+        identity::FIELD
+    )]
+    NotItsBase {
+        /// The tensors' file.
+        file: PathBuf,
+        /// The beginning of its base's identity.
+        own: String,
+        /// That of the base at hand.
+        found: String,
+        /// What differs.
+        differing: String,
+    },
     /// The folder cannot be written.
     #[error(transparent)]
     Write(#[from] durable::Error),
@@ -68,18 +89,18 @@ impl Adapter {
     pub fn fresh(config: LoraConfig, base: &Config, name: &str, seed: u64) -> Self {
         let mut parameters = vec![0.0; config.parameters(base)];
         config.init(base, &mut Rng::new(seed), &mut parameters);
-        Self { config, parameters, base: Some(name.to_owned()) }
+        Self { config, parameters, base: Some(name.to_owned()), trained_on: None }
     }
 
-    /// Reads the folder `path` as an adapter of `base`.
+    /// Reads the folder `path` as an adapter of a base of this shape.
     ///
     /// # Errors
     /// Names the file and the field or tensor that is missing, damaged, not supported, not finite
     /// or made for another base.
     pub fn open(path: &Path, base: &Config) -> Result<Self, Error> {
         let (config, base_name) = config::open(path)?;
-        let parameters = tensors::open(path, &config, base)?;
-        Ok(Self { config, parameters, base: base_name })
+        let (parameters, trained_on) = tensors::open(path, &config, base)?;
+        Ok(Self { config, parameters, base: base_name, trained_on })
     }
 
     /// Writes the folder `path`: the old one or the new one, never half.

@@ -8,12 +8,12 @@ use half::{bf16, f16};
 use homespun_core::config::Config;
 use homespun_core::lora::{LoraConfig, Target};
 use safetensors::Dtype;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Adapter, Error, TENSORS_FILE};
-use crate::checkpoint::header::{Entry, header_bytes, read_header};
+use super::{Adapter, Error, TENSORS_FILE, identity};
+use crate::checkpoint::header::{Entry, header_bytes, read_header, read_metadata};
 use crate::checkpoint::{self, Object, file_error, io_error};
-use crate::durable;
+use crate::{durable, state};
 
 /// One matrix of the adapter: its name in the file, its shape and where it begins in memory.
 struct Part {
@@ -49,11 +49,16 @@ fn name(layer: usize, target: Target, matrix: &str) -> String {
     format!("base_model.model.model.layers.{layer}.{parent}.{module}.lora_{matrix}.weight")
 }
 
-/// Reads the tensors in the folder `path` into flat parameters.
+/// Reads the tensors in the folder `path` into flat parameters; also gives the base that they were
+/// trained on, where the file says.
 ///
 /// # Errors
 /// Names the tensor that is missing, unexpected, of another shape or element type, or not finite.
-pub(super) fn open(path: &Path, config: &LoraConfig, base: &Config) -> Result<Vec<f32>, Error> {
+pub(super) fn open(
+    path: &Path,
+    config: &LoraConfig,
+    base: &Config,
+) -> Result<(Vec<f32>, Option<state::Base>), Error> {
     let file = path.join(TENSORS_FILE);
     if !file.exists() && path.join("adapter_model.bin").exists() {
         let bin = path.join("adapter_model.bin");
@@ -65,6 +70,7 @@ pub(super) fn open(path: &Path, config: &LoraConfig, base: &Config) -> Result<Ve
     }
     let bytes = fs::read(&file).map_err(|e| io_error(&file, e))?;
     let entries = read_header(&file, &bytes)?;
+    let trained_on = identity::read(&file, &read_metadata(&file, &bytes)?)?;
     let fail = |tensor: &str, reason: String| checkpoint::Error::Tensor {
         file: file.clone(),
         tensor: tensor.to_owned(),
@@ -107,7 +113,7 @@ pub(super) fn open(path: &Path, config: &LoraConfig, base: &Config) -> Result<Ve
             return Err(fail(&entry.name, reason.to_owned()).into());
         }
     }
-    Ok(parameters)
+    Ok((parameters, trained_on))
 }
 
 /// The entry of this name; entries are sorted.
@@ -135,25 +141,34 @@ fn fill<const N: usize>(values: &mut [f32], bytes: &[u8], convert: impl Fn([u8; 
     }
 }
 
-/// Writes the file's contents, a small buffer at a time: the parameters are never copied whole.
+/// Writes the file's contents: its header, and the matrices in the order of memory, which are never
+/// copied whole.
 ///
 /// # Errors
 /// If `out` takes no more.
 pub(super) fn write(adapter: &Adapter, base: &Config, out: &mut dyn Write) -> io::Result<()> {
-    let mut parts = parts(&adapter.config, base);
-    parts.sort_by(|a, b| a.name.cmp(&b.name));
+    out.write_all(&header(adapter, base))?;
+    durable::write_floats(&adapter.parameters, out)
+}
+
+/// What comes before the matrices. They lie without gaps, as the parameters do in memory.
+fn header(adapter: &Adapter, base: &Config) -> Vec<u8> {
     let mut json = Object::new();
-    json.insert("__metadata__".to_owned(), json!({"format": "pt"}));
-    let mut from = 0;
-    for part in &parts {
-        let to = from + 4 * part.len();
+    json.insert("__metadata__".to_owned(), metadata(adapter));
+    for part in parts(&adapter.config, base) {
+        let [from, to] = [part.start, part.start + part.len()].map(|at| at * size_of::<f32>());
         let info = json!({"dtype": "F32", "shape": part.shape, "data_offsets": [from, to]});
-        json.insert(part.name.clone(), info);
-        from = to;
+        json.insert(part.name, info);
     }
-    out.write_all(&header_bytes(json))?;
-    for part in &parts {
-        durable::write_floats(&adapter.parameters[part.start..][..part.len()], out)?;
+    header_bytes(json)
+}
+
+/// What the file says beside its matrices.
+fn metadata(adapter: &Adapter) -> Value {
+    let mut metadata = Object::new();
+    metadata.insert("format".to_owned(), json!("pt"));
+    if let Some(base) = &adapter.trained_on {
+        identity::write(base, &mut metadata);
     }
-    Ok(())
+    Value::Object(metadata)
 }

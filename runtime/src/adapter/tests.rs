@@ -2,7 +2,7 @@
 
 use homespun_core::config::RopeScaling;
 use homespun_core::family::Family;
-use homespun_core::lora::{Target, Targets};
+use homespun_core::lora::{Scaling, Target, Targets};
 
 use super::*;
 
@@ -29,12 +29,13 @@ fn base() -> Config {
 }
 
 fn adapter(targets: Targets) -> Adapter {
-    let config = LoraConfig { rank: 3, alpha: 6.5, dropout: 0.05, targets };
+    let config = LoraConfig::new(3, 6.5, 0.05, targets);
     let n = config.parameters(&base());
     Adapter {
         config,
         parameters: (0..n).map(|i| i as f32 * 0.25 - 7.0).collect(),
         base: Some("tiny".to_owned()),
+        trained_on: None,
     }
 }
 
@@ -42,13 +43,32 @@ fn adapter(targets: Targets) -> Adapter {
 fn an_adapter_comes_back_as_it_was_written() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("adapter");
-    for targets in [Targets::ALL, Targets::ATTENTION, Targets::NONE.with(Target::Down)] {
-        let adapter = adapter(targets);
+    let hash = |digit: &str| digit.repeat(64);
+    let on = state::Base { weights: hash("1"), tokenizer: hash("2"), template: hash("3") };
+    for (targets, trained_on) in [
+        (Targets::ALL, None),
+        (Targets::ATTENTION, Some(on)),
+        (Targets::NONE.with(Target::Down), None),
+    ] {
+        let adapter = Adapter { trained_on, ..adapter(targets) };
         adapter.save(&path, &base()).expect("save");
         assert_eq!(Adapter::open(&path, &base()).expect("open"), adapter);
         let first = adapter.files(&base()).expect("files");
         assert_eq!(first, adapter.files(&base()).expect("again"), "not deterministic");
     }
+}
+
+#[test]
+fn the_scaling_is_kept_and_a_frozen_a_is_not_in_the_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("adapter");
+    let mut adapter = adapter(Targets::ALL);
+    adapter.config.scaling = Scaling::RankStabilised;
+    adapter.config.freeze_a = true;
+    adapter.save(&path, &base()).expect("save");
+    let read = Adapter::open(&path, &base()).expect("open");
+    adapter.config.freeze_a = false;
+    assert_eq!(read, adapter);
 }
 
 #[test]

@@ -20,19 +20,19 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use homespun_core::config::Config;
-use homespun_core::lora::{LoraConfig, Targets};
+use homespun_core::lora::{LoraConfig, Target, Targets};
 use homespun_core::rng::Rng;
 use homespun_core::schedule::Schedule;
-use homespun_kernels::{DType, Kernels, Pool, Storage};
+use homespun_kernels::{DType, Kernels, Pool};
 
 use crate::adapter::Adapter;
 use crate::builtin;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, Base, Engine, Precision, Sampling, Session};
 use crate::memory::Watch;
-use crate::tune::{Example, Length, Options, Trainer};
+use crate::tune::{Budget, Example, Length, Options, Trainer};
 pub use limits::Limits;
-pub use report::{Rate, Report};
+pub use report::{Rate, Report, Training};
 use shape::Shape;
 
 /// Why nothing was measured.
@@ -82,6 +82,8 @@ pub enum Subject {
         dtype: DType,
         /// They themselves.
         weights: File,
+        /// The folder of a tokenizer that is loaded beside them, though nothing is tokenized.
+        tokenizer: Option<PathBuf>,
     },
 }
 
@@ -105,8 +107,12 @@ pub struct Settings {
 pub struct Train {
     /// Tokens of an example.
     pub length: usize,
-    /// Examples of a step.
+    /// Examples computed at once.
     pub batch: usize,
+    /// Such batches whose gradients are added up for a step.
+    pub accumulate: usize,
+    /// The memory that it may take.
+    pub budget: Budget,
 }
 
 impl Settings {
@@ -121,7 +127,11 @@ impl Settings {
             ("repeat", self.repeat, 1000),
         ];
         if let Some(train) = self.train {
-            sizes.extend([("length", train.length, context), ("batch", train.batch, 1 << 12)]);
+            sizes.extend([
+                ("length", train.length, context),
+                ("batch", train.batch, 1 << 12),
+                ("accumulate", train.accumulate, 1 << 12),
+            ]);
         }
         match sizes.into_iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
             Some((option, value, most)) => Err(Error::Size { option, value, most }),
@@ -135,7 +145,7 @@ impl Subject {
         Ok(match self {
             Subject::Folder(dir) => Checkpoint::open(dir)?,
             Subject::BuiltIn => builtin::checkpoint()?,
-            Subject::Synthetic { shape, dtype, weights } => {
+            Subject::Synthetic { shape, dtype, weights, .. } => {
                 let quantization = synthetic::quantization(*dtype);
                 let config = shape.config_json(quantization).to_string();
                 Checkpoint::from_file(&PathBuf::from(shape.name), config.as_bytes(), weights)?
@@ -157,7 +167,10 @@ impl Subject {
         let base = match self {
             Subject::Folder(dir) => Base::open(dir, None)?,
             Subject::BuiltIn => Base::builtin(None)?,
-            Subject::Synthetic { shape, .. } => {
+            Subject::Synthetic { shape, tokenizer: Some(dir), .. } => {
+                Base::with_tokenizer(shape.name, checkpoint, dir)?
+            }
+            Subject::Synthetic { shape, tokenizer: None, .. } => {
                 return Ok((Base::without_text(shape.name, checkpoint)?, None));
             }
         };
@@ -207,16 +220,14 @@ pub fn run(
     let peak = watch.peak();
 
     let limits = limits.or(measure());
-    let weights = &engine.model().weights;
-    let embed = weights.embed;
-    let linear = weights.layers.first().map_or(embed, |layer| layer.gate_proj.weight);
-    let packed = matches!(linear.storage(), Storage::Packed(_));
+    let dtype = engine.model().linear_dtype();
+    let packed = matches!(dtype, DType::Q8 | DType::Q4);
     Ok(Report {
         model: subject.name(),
         isa: kernels.isa().name(),
         threads: pool.threads(),
         settings,
-        dtype: linear.dtype().name(),
+        dtype: dtype.name(),
         int8: packed && settings.precision.int8,
         weight_bytes: base.checkpoint().weight_bytes(),
         decode_bytes: base.checkpoint().decode_bytes().map_err(engine::Error::from)?,
@@ -283,22 +294,38 @@ fn agree(timed: &[u32], generated: &[u32]) -> Result<(), Error> {
     }
 }
 
-/// Tokens a second of training steps, after one that does not count.
-fn training(engine: &Engine, train: Train, repeat: usize) -> Result<Rate, Error> {
+/// Multiplications and additions that an exact gradient of one example of `rows` rows, each with a
+/// target, cannot do without: forward and `d_x` of the frozen weights, causal attention's two products
+/// and their four gradients, an adapter's two and their four. What is made again does not count.
+fn useful(config: &Config, lora: &LoraConfig, rows: usize) -> f64 {
+    let size = |target: Target| {
+        let (outputs, inputs) = target.shape(config);
+        outputs * inputs
+    };
+    let linear = config.layers * Target::ALL.into_iter().map(size).sum::<usize>();
+    let frozen = 4 * (linear + config.vocab * config.dim);
+    let attention = 6 * config.layers * config.q_dim() * (rows + 1);
+    (rows * (frozen + attention + 6 * lora.parameters(config))) as f64
+}
+
+/// Training steps, after one that does not count.
+fn training(engine: &Engine, train: Train, repeat: usize) -> Result<Training, Error> {
     let config = engine.base().config();
-    let examples: Vec<Example> = (0..train.batch as u64)
+    let engine = &engine.with_budget(train.budget);
+    let batch = train.batch * train.accumulate;
+    let examples: Vec<Example> = (0..batch as u64)
         .map(|id| {
             let tokens = tokens(config, train.length);
             let targets = (0..train.length).map(|i| i > 0).collect();
             Example { tokens, targets, id }
         })
         .collect();
-    let lora = LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, targets: Targets::ALL };
+    let lora = LoraConfig::new(8, 16.0, 0.0, Targets::ALL);
     let mut adapter = Adapter::fresh(lora, config, engine.base().name(), 0);
     let options = Options {
         lr: 1e-4,
-        batch: train.batch,
-        micro_batch: None,
+        batch,
+        micro_batch: (train.accumulate > 1).then_some(train.batch),
         length: Length::Steps(repeat + 1),
         warmup: 0,
         schedule: Schedule::Constant,
@@ -307,14 +334,16 @@ fn training(engine: &Engine, train: Train, repeat: usize) -> Result<Rate, Error>
         shuffle: false,
         seed: 0,
     };
+    let operations = batch as f64 * useful(config, &lora, train.length - 1);
     let mut trainer = Trainer::new(engine, &mut adapter, &examples, options)?;
+    let (plan, planned) = (*trainer.plan(), trainer.planned_bytes());
     let mut seconds = Vec::with_capacity(repeat);
     while let Some(step) = trainer.step()? {
         if step.step > 1 {
             seconds.push(step.seconds);
         }
     }
-    Ok(Rate::new(train.length * train.batch, seconds))
+    Ok(Training { rate: Rate::new(train.length * batch, seconds), operations, plan, planned })
 }
 
 #[cfg(test)]

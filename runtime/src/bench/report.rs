@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Limits, Settings};
 use crate::memory::Peak;
+use crate::tune::Plan;
 
 /// Tokens a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +24,20 @@ impl Rate {
         let rate = |i: usize| tokens as f64 / seconds.get(i).copied().unwrap_or(f64::NAN);
         Self { tokens, best: rate(0), median: rate(seconds.len() / 2) }
     }
+}
+
+/// What training took.
+#[derive(Clone, Copy, Debug)]
+pub struct Training {
+    /// Tokens a second.
+    pub rate: Rate,
+    /// Multiplications and additions that one step cannot do without: those of all matrix products,
+    /// what was made again left out.
+    pub operations: f64,
+    /// How it was laid out.
+    pub plan: Plan,
+    /// Anonymous memory of the whole process by the plan.
+    pub planned: u64,
 }
 
 /// Everything that [`run`](super::run) measured. Times in seconds.
@@ -56,8 +71,8 @@ pub struct Report {
     pub prefill: Rate,
     /// New tokens.
     pub decode: Rate,
-    /// Trained tokens.
-    pub train: Option<Rate>,
+    /// A training step.
+    pub train: Option<Training>,
     /// Memory before training.
     pub inference: Peak,
     /// Memory at the end.
@@ -85,8 +100,7 @@ impl Report {
 
     /// As JSON; what was not measured is null.
     pub fn json(&self) -> Value {
-        let train = |get: fn(&Rate) -> f64| self.train.as_ref().map(get);
-        json!({
+        let mut report = json!({
             "model": self.model,
             "dtype": self.dtype,
             "kv": self.settings.precision.kv.name(),
@@ -105,10 +119,6 @@ impl Report {
             "decode_tokens": self.settings.decode,
             "decode_tokens_per_second": self.decode.best,
             "decode_median_tokens_per_second": self.decode.median,
-            "train_length": self.settings.train.map(|train| train.length),
-            "train_batch": self.settings.train.map(|train| train.batch),
-            "train_tokens_per_second": train(|rate| rate.best),
-            "train_median_tokens_per_second": train(|rate| rate.median),
             "inference_peak_anonymous_bytes": self.inference.anonymous_bytes,
             "peak_anonymous_bytes": self.peak.anonymous_bytes,
             "peak_rss_bytes": self.peak.rss_bytes,
@@ -122,6 +132,31 @@ impl Report {
             "int8_limit": self.limits.int8.map(|(_, name)| name),
             "compute_limit": self.compute_limit().1,
             "compute_peak_fraction": self.operations() / self.compute_limit().0,
+        });
+        // One object: a program reads the training's figures beside the others.
+        if let (Some(report), Value::Object(train)) = (report.as_object_mut(), self.train_json()) {
+            report.extend(train);
+        }
+        report
+    }
+
+    fn train_json(&self) -> Value {
+        let train = |get: fn(&Training) -> f64| self.train.as_ref().map(get);
+        let whole = |get: fn(&Training) -> u64| self.train.as_ref().map(get);
+        json!({
+            "train_length": self.settings.train.map(|train| train.length),
+            "train_batch": self.settings.train.map(|train| train.batch),
+            "train_accumulate": self.settings.train.map(|train| train.accumulate),
+            "train_tokens_per_second": train(|train| train.rate.best),
+            "train_median_tokens_per_second": train(|train| train.rate.median),
+            "train_operations_per_second": train(Training::useful),
+            "train_peak_fraction": self.train.as_ref().map(|t| t.useful() / self.limits.float.0),
+            "train_planned_anonymous_bytes": whole(|train| train.planned),
+            "train_micro_batch_rows": whole(|train| train.plan.rows as u64),
+            "train_layers_kept": whole(|train| train.plan.layout.kept as u64),
+            "train_inputs_kept": whole(|train| train.plan.layout.segments as u64),
+            "train_mlp_rows": whole(|train| train.plan.pieces.mlp_rows as u64),
+            "train_head_rows": whole(|train| train.plan.pieces.head_rows as u64),
         })
     }
 
@@ -191,8 +226,19 @@ impl Report {
             ),
         ];
         if let (Some(train), Some(asked)) = (&self.train, self.settings.train) {
-            let what = format!("train {} x {}", asked.batch, asked.length);
-            rows.push(rate(what, train, String::new()));
+            let what = match asked.accumulate {
+                1 => format!("train {} x {}", asked.batch, asked.length),
+                more => format!("train {more} x {} x {}", asked.batch, asked.length),
+            };
+            let (useful, limit) = (train.useful(), self.limits.float);
+            let of = format!(
+                "{:.0} of {:.0} GOP/s ({}): {:.0}%",
+                useful / 1e9,
+                limit.0 / 1e9,
+                limit.1,
+                100.0 * useful / limit.0
+            );
+            rows.push(rate(what, &train.rate, of));
         }
         rows.push(row("load".into(), milliseconds(self.load)));
         if let Some(tokenizer) = self.tokenizer {
@@ -206,11 +252,28 @@ impl Report {
             ("resident, peak", self.peak.rss_bytes),
         ];
         rows.extend(memory.map(|(what, size)| row(what.into(), bytes(size))));
+        if let Some(train) = &self.train {
+            rows.push(row("anonymous, planned".into(), bytes(train.planned)));
+            let plan = &train.plan;
+            let (kept, inputs) = (plan.layout.kept, plan.layout.segments);
+            let kept = format!("{inputs} inputs, {kept} of {} layers", plan.layout.layers);
+            rows.push(row("kept in training".into(), kept));
+            let (mlp, head) = (plan.pieces.mlp_rows, plan.pieces.head_rows);
+            let pieces = format!("{} rows, MLP {mlp}, head {head}", plan.rows);
+            rows.push(row("computed at once".into(), pieces));
+        }
         let limits = [Some(self.limits.float), self.limits.int8];
         for (rate, name) in limits.into_iter().flatten() {
             rows.push(row(format!("limit, {name}"), format!("{:.0} GOP/s", rate / 1e9)));
         }
         rows
+    }
+}
+
+impl Training {
+    /// Operations a second, of those that a step cannot do without.
+    pub fn useful(&self) -> f64 {
+        self.operations * self.rate.best / self.rate.tokens as f64
     }
 }
 

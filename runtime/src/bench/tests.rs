@@ -28,7 +28,7 @@ fn random_weights_open_as_a_model_whatever_the_number_of_threads_and_leave_no_fi
     for dtype in synthetic::DTYPES {
         let open = |pool: &dyn Pool| {
             let weights = synthetic::write(&ALL[0], dtype, dir.path(), pool).unwrap();
-            let subject = Subject::Synthetic { shape: ALL[0], dtype, weights };
+            let subject = Subject::Synthetic { shape: ALL[0], dtype, weights, tokenizer: None };
             subject.checkpoint().unwrap()
         };
         let one = open(&Serial);
@@ -74,6 +74,14 @@ fn a_cache_in_memory_or_nowhere_is_refused_by_name() {
 }
 
 #[test]
+fn a_token_of_a_known_shape_takes_the_operations_that_others_count() {
+    let lora = LoraConfig::new(8, 16.0, 0.0, Targets::ALL);
+    // 584 million at SmolLM2-135M's shape and 256 tokens, as PyTorch's step is counted.
+    let token = useful(&crate::tune::plan::tests::CONFIG, &lora, 256) / 256.0;
+    assert!((token / 584e6 - 1.0).abs() < 0.02, "{token}");
+}
+
+#[test]
 fn rates_are_of_the_best_and_the_median_repetition() {
     let rate = Rate::new(10, vec![4.0, 1.0, 2.0]);
     assert_eq!(rate, Rate { tokens: 10, best: 10.0, median: 5.0 });
@@ -92,7 +100,8 @@ fn sizes_beyond_the_context_are_named_by_their_option() {
     let good =
         Settings { prefill: 8, decode: 8, train: None, repeat: 1, precision: Precision::FAST };
     assert!(good.check(8).is_ok());
-    let train = |length, batch| Some(Train { length, batch });
+    let train =
+        |length, batch| Some(Train { length, batch, accumulate: 1, budget: Budget::default() });
     for (settings, option) in [
         (Settings { prefill: 0, ..good }, "--prefill"),
         (Settings { prefill: 9, ..good }, "--prefill"),

@@ -54,9 +54,17 @@ pub(crate) fn read_header(file: &Path, bytes: &[u8]) -> Result<Vec<Entry>, Error
 /// # Errors
 /// As [`read_header`].
 pub(crate) fn read_hashes(file: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
+    let texts = read_metadata(file, bytes)?.into_iter();
+    Ok(texts.filter_map(|(k, v)| Some((k.strip_prefix(HASH)?.to_owned(), v))).collect())
+}
+
+/// The `__metadata__` in the header of `bytes`, the whole of `file`.
+///
+/// # Errors
+/// As [`read_header`].
+pub(crate) fn read_metadata(file: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>, Error> {
     let (_, metadata) = parse(file, bytes)?;
-    let texts = metadata.metadata().iter().flatten();
-    Ok(texts.filter_map(|(k, v)| Some((k.strip_prefix(HASH)?.to_owned(), v.clone()))).collect())
+    Ok(metadata.metadata().clone().into_iter().flatten().collect())
 }
 
 /// The first bytes of a file whose header is `json`, with spaces up to a multiple of 64.

@@ -6,7 +6,7 @@ use clap::ArgGroup;
 use homespun_kernels::DType;
 
 use super::Outcome;
-use super::options::{FastArgs, Machine, is_builtin, print_json, say};
+use super::options::{FastArgs, Machine, MemoryArgs, is_builtin, print_json, say};
 use crate::bench::shape::{self, Shape};
 use crate::bench::{self, Settings, Subject, Train, synthetic};
 
@@ -46,6 +46,14 @@ pub(crate) struct Args {
     /// Examples of a training step
     #[arg(long, value_name = "N", default_value_t = 4, requires = "train")]
     batch: usize,
+    /// Such batches whose gradients are added up for one step
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "train")]
+    accumulate: usize,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    /// The folder of a tokenizer to load beside random weights, for its memory
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    tokenizer: Option<PathBuf>,
     /// Repetitions of each; the best counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     repeat: usize,
@@ -60,11 +68,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let (length, batch) = (args.length, args.batch);
+    let (length, batch, accumulate) = (args.length, args.batch, args.accumulate);
+    let budget = args.memory.get()?;
     let settings = Settings {
         prefill: args.prefill,
         decode: args.decode,
-        train: args.train.then_some(Train { length, batch }),
+        train: args.train.then_some(Train { length, batch, accumulate, budget }),
         repeat: args.repeat,
         precision: args.precision.get()?,
     };
@@ -77,7 +86,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             settings.check(shape::CONTEXT)?;
             let dir = args.cache.clone().map_or_else(synthetic::default_cache, Ok)?;
             let weights = synthetic::write(&shape, dtype, &dir, &pool)?;
-            Subject::Synthetic { shape, dtype, weights }
+            Subject::Synthetic { shape, dtype, weights, tokenizer: args.tokenizer.clone() }
         }
         (None, None) => return Err("--model or --synthetic: one is needed".into()),
     };

@@ -154,7 +154,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
 fn full() -> Size {
     let plan = Plan {
         trigger: Trigger::Dialogues(200),
-        lora: LoraConfig { rank: 8, alpha: 16.0, dropout: 0.05, targets: Targets::ALL },
+        lora: LoraConfig::new(8, 16.0, 0.05, Targets::ALL),
         train: Options {
             lr: 5e-3,
             batch: 8,

@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let checkpoint = args.model.checkpoint()?;
     let layers = checkpoint.layers()?;
     let model = Model { config: *checkpoint.config(), weights: checkpoint.weights(&layers)? };
-    let adapter = args.adapter.load(&model.config)?;
+    let adapter = args.adapter.load_on(&checkpoint)?;
     let pool = machine.pool()?;
     let compute = Compute::new(machine.kernels()?, &pool).with_int8(precision.int8);
     let lora = adapter.as_ref().map(Adapter::lora);

@@ -9,6 +9,7 @@ mod evaluate;
 mod generate;
 mod interrupt;
 mod logits;
+mod merge;
 mod options;
 mod personalize;
 mod quantize;
@@ -53,6 +54,7 @@ enum Command {
     Rouge(rouge::Args),
     Buffer(buffer::Args),
     Adapter(adapter::Args),
+    Merge(merge::Args),
     Bench(bench::Args),
     Quantize(quantize::Args),
     Verify(verify::Args),
@@ -78,6 +80,7 @@ impl Cli {
             Command::Rouge(args) => rouge::run(args),
             Command::Buffer(args) => buffer::run(args),
             Command::Adapter(args) => adapter::run(args),
+            Command::Merge(args) => merge::run(args, machine),
             Command::Bench(args) => bench::run(args, machine),
             Command::Quantize(args) => quantize::run(args, machine),
             Command::Verify(args) => verify::run(args, machine),

@@ -6,19 +6,20 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use homespun_core::cache::KvType;
-use homespun_core::config::Config;
+use homespun_core::lora::{LoraConfig, Scaling};
 use homespun_core::sampler;
 use homespun_core::select::Scoring;
 use homespun_core::select::embedding::Pooling;
 use homespun_core::select::entropy::Entropy;
 use homespun_kernels::{Isa, Kernels};
 
-use crate::adapter::Adapter;
+use crate::adapter::{self, Adapter};
 use crate::builtin;
 use crate::checkpoint::{self, Checkpoint};
 use crate::engine::{Base, Precision, Sampling};
 use crate::lexicon::Table;
 use crate::pool::Threads;
+use crate::tune::Budget;
 
 /// More threads than any CPU has, and fewer than make a system refuse them.
 const MAX_THREADS: usize = 1024;
@@ -145,6 +146,49 @@ pub(crate) fn open_weights(model: &Path) -> Result<Checkpoint, checkpoint::Error
     if is_builtin(model) { builtin::checkpoint() } else { Checkpoint::open(model) }
 }
 
+/// How much memory training may take.
+#[derive(Args)]
+pub(crate) struct MemoryArgs {
+    /// Anonymous memory of the whole process while it trains, at most: 300M, 1.5G, 256MiB [default:
+    /// most of what is free]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Keep the inputs of layers as bf16: half their memory, gradients that are not exact
+    #[arg(long)]
+    half_inputs: bool,
+}
+
+impl MemoryArgs {
+    /// As the engine takes it.
+    pub(crate) fn get(&self) -> Result<Budget, String> {
+        let memory = self.memory.as_deref().map(|text| {
+            size(text).ok_or_else(|| {
+                format!("--memory: {text:?} is no size; write it like 300M, 1.5G or 256MiB")
+            })
+        });
+        Ok(Budget { memory: memory.transpose()?, half_inputs: self.half_inputs })
+    }
+}
+
+/// Bytes: a number and one of B, K, M, G (powers of 1000) or KiB, MiB, GiB (of 1024).
+fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().ok()?;
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "ki" | "kib" => 1024.0,
+        "mi" | "mib" => 1_048_576.0,
+        "gi" | "gib" => 1_073_741_824.0,
+        _ => return None,
+    };
+    let bytes = number * unit;
+    (bytes.is_finite() && (1.0..1e18).contains(&bytes)).then_some(bytes as u64)
+}
+
 /// How tokens are drawn.
 #[derive(Args)]
 pub(crate) struct SamplingArgs {
@@ -197,12 +241,92 @@ pub(crate) struct AdapterArgs {
     /// A PEFT folder (adapter_config.json, adapter_model.safetensors)
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
+    #[command(flatten)]
+    any: AnyBase,
+}
+
+/// Which adapters, all of them in memory at once.
+#[derive(Args)]
+pub(crate) struct AdaptersArgs {
+    /// A PEFT folder (adapter_config.json, adapter_model.safetensors); more than one can be given
+    #[arg(long, value_name = "DIR")]
+    adapter: Vec<PathBuf>,
+    #[command(flatten)]
+    any: AnyBase,
+}
+
+impl AdaptersArgs {
+    /// Reads them, each with the name of its folder.
+    pub(crate) fn load(&self, base: &Base) -> Result<Vec<(String, Adapter)>, adapter::Error> {
+        let name = |path: &Path| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            name.to_string_lossy().into_owned()
+        };
+        let open = |path: &PathBuf| Ok((name(path), self.any.open(path, base)?));
+        self.adapter.iter().map(open).collect()
+    }
+}
+
+/// Whose adapters.
+#[derive(Args)]
+pub(crate) struct AnyBase {
+    /// Take an adapter that was trained on another base, such as this one before it was quantised
+    #[arg(long)]
+    any_base: bool,
 }
 
 impl AdapterArgs {
     /// Reads it.
-    pub(crate) fn load(&self, base: &Config) -> Result<Option<Adapter>, crate::adapter::Error> {
-        self.adapter.as_deref().map(|path| Adapter::open(path, base)).transpose()
+    pub(crate) fn load(&self, base: &Base) -> Result<Option<Adapter>, adapter::Error> {
+        self.adapter.as_deref().map(|path| self.any.open(path, base)).transpose()
+    }
+
+    /// Reads it for a base of which the weights alone are open.
+    pub(crate) fn load_on(&self, base: &Checkpoint) -> Result<Option<Adapter>, adapter::Error> {
+        self.adapter.as_deref().map(|path| self.any.open_on(path, base)).transpose()
+    }
+}
+
+impl AnyBase {
+    /// Reads the adapter in the folder `path`; unless any base will do, it belongs to `base`.
+    pub(crate) fn open(&self, path: &Path, base: &Base) -> Result<Adapter, adapter::Error> {
+        let adapter = Adapter::open(path, base.config())?;
+        if !self.any_base {
+            adapter.expect_base(path, &base.hashes())?;
+        }
+        Ok(adapter)
+    }
+
+    /// The same for a base of which the weights alone are open.
+    pub(crate) fn open_on(
+        &self,
+        path: &Path,
+        base: &Checkpoint,
+    ) -> Result<Adapter, adapter::Error> {
+        let adapter = Adapter::open(path, base.config())?;
+        if !self.any_base {
+            adapter.expect_weights(path, &base.base_hash())?;
+        }
+        Ok(adapter)
+    }
+}
+
+/// Which variant of LoRA.
+#[derive(Args)]
+pub(crate) struct VariantArgs {
+    /// Scale by alpha / sqrt(rank) instead: rsLoRA, for which a higher rank learns more
+    #[arg(long)]
+    rslora: bool,
+    /// Train B alone and leave A as it was drawn: LoRA-FA, with about half the gradients and moments
+    #[arg(long)]
+    pub(crate) freeze_a: bool,
+}
+
+impl VariantArgs {
+    /// `config` of that variant.
+    pub(crate) const fn of(&self, config: LoraConfig) -> LoraConfig {
+        let scaling = if self.rslora { Scaling::RankStabilised } else { config.scaling };
+        LoraConfig { scaling, freeze_a: self.freeze_a, ..config }
     }
 }
 
@@ -245,5 +369,22 @@ impl ScoringArgs {
             pooling: Pooling::named(pooling)
                 .ok_or_else(|| format!("--embedding: {pooling:?} is not mean or last"))?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_powers_of_ten_or_of_two_as_their_unit_says() {
+        let right = [("300M", 300_000_000), ("1.5G", 1_500_000_000), ("256MiB", 268_435_456)];
+        let small = [("100", 100), ("2 kB", 2000), ("1Ki", 1024), ("0.5GiB", 536_870_912)];
+        for (text, bytes) in right.into_iter().chain(small) {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "M", "-1M", "1.2.3M", "12Q", "0", "NaN", "1e9", "99999999999G"] {
+            assert_eq!(size(text), None, "{text}");
+        }
     }
 }

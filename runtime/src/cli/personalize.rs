@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use homespun_boards::HOST;
+use homespun_core::lora::{LoraConfig, Scaling};
 use homespun_core::select::Policy;
 use homespun_core::select::policy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::interrupt::{InterruptArgs, stopped};
-use super::options::{LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say};
+use super::options::{
+    LexiconArgs, Machine, MemoryArgs, ModelArgs, ScoringArgs, VariantArgs, print_json, say,
+};
 use super::{Outcome, score};
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
@@ -57,6 +60,8 @@ pub(crate) struct Args {
     /// replay (the stream's `preferred`, else its response), ask (here) or queue (a file)
     #[arg(long, value_name = "HOW", default_value = "replay")]
     annotate: String,
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// Dialogues to measure ROUGE-1 on, before and after
     #[arg(long, value_name = "FILE")]
     held_out: Option<PathBuf>,
@@ -79,6 +84,8 @@ pub(crate) struct Args {
     /// Rank of the adapter [default: the preset's]
     #[arg(long, value_name = "N")]
     rank: Option<usize>,
+    #[command(flatten)]
+    variant: VariantArgs,
     /// Which tokens are targets: response, assistant or all [default: the preset's]
     #[arg(long, value_name = "NAME")]
     loss: Option<String>,
@@ -110,7 +117,8 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let engine =
+        Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_budget(args.memory.get()?);
     let book = args.lexicons.open()?;
     let stream = super::read_dialogues(&args.stream, args.strict)?;
     let held_out = match &args.held_out {
@@ -269,11 +277,15 @@ impl Args {
         plan.synth = self.synth;
         plan.train.lr = self.lr.unwrap_or(plan.train.lr);
         plan.train.batch = self.batch.unwrap_or(plan.train.batch);
-        if let Some(rank) = self.rank {
-            // The scale alpha / rank stays the preset's.
-            plan.lora.alpha = plan.lora.scale() * rank as f32;
-            plan.lora.rank = rank;
-        }
+        let preset = plan.lora;
+        let rank = self.rank.unwrap_or(preset.rank);
+        let lora = self.variant.of(LoraConfig { rank, ..preset });
+        // The scale is the preset's: alpha / rank at any rank, alpha / sqrt(rank) at the preset's.
+        let alpha = match lora.scaling {
+            Scaling::Standard => preset.scale() * rank as f32,
+            Scaling::RankStabilised => preset.scale() * (preset.rank as f32).sqrt(),
+        };
+        plan.lora = LoraConfig { alpha, ..lora };
         plan.patience = self.patience.unwrap_or(plan.patience);
         plan.max_length = self.max_length.unwrap_or(plan.max_length);
         Ok(plan)

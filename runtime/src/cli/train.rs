@@ -15,7 +15,7 @@ use homespun_core::schedule::Schedule;
 
 use super::Outcome;
 use super::interrupt::{InterruptArgs, stopped};
-use super::options::{Machine, ModelArgs};
+use super::options::{AnyBase, Machine, MemoryArgs, ModelArgs, VariantArgs};
 use crate::adapter::{self, Adapter};
 use crate::chat::Loss;
 use crate::durable;
@@ -45,15 +45,19 @@ pub(crate) struct Args {
     /// The PEFT folder to write; if it is there already, nothing is done
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Start from this adapter; its rank, alpha and targets hold whatever the options say
+    /// Start from this adapter; its rank, alpha, scaling and targets hold whatever the options say
     #[arg(long, value_name = "ADAPTER")]
     init: Option<PathBuf>,
+    #[command(flatten)]
+    any: AnyBase,
     #[arg(long, value_name = "N", default_value_t = 8)]
     /// Rank of the adapter
     rank: usize,
     /// The update is scaled by alpha / rank
     #[arg(long, value_name = "F", default_value_t = 16.0)]
     alpha: f32,
+    #[command(flatten)]
+    variant: VariantArgs,
     /// Chance that a component of an adapter's input is dropped
     #[arg(long, value_name = "F", default_value_t = 0.05)]
     dropout: f32,
@@ -71,9 +75,11 @@ pub(crate) struct Args {
     /// Dialogues of one step; with --epochs at most all there are, with --steps wrapping round
     #[arg(long, value_name = "N", default_value_t = 128)]
     batch: usize,
-    /// Dialogues computed at once [default: as many as make about 512 tokens]
+    /// Dialogues computed at once [default: as many as is fastest in the memory]
     #[arg(long, value_name = "N")]
     micro_batch: Option<usize>,
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// Times through the data [default: 3]
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     epochs: Option<usize>,
@@ -127,15 +133,18 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let mode = loss_mode(&args.loss)?;
     let options = args.options()?;
     let lora = args.lora()?;
+    let budget = args.memory.get()?;
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_budget(budget);
     let mut adapter = match &args.init {
-        Some(path) => Adapter::open(path, base.config())?,
+        Some(path) => args.any.open(path, &base)?,
         None => Adapter::fresh(lora, base.config(), base.name(), args.seed),
     };
     adapter.config.dropout = args.dropout;
+    adapter.config.freeze_a = args.variant.freeze_a;
+    adapter.trained_on = Some(base.hashes());
     let dialogues = super::read_dialogues(&args.data, args.strict)?;
     let examples = tune::prepare(&base, &dialogues, mode, args.max_length, |line| {
         eprintln!("{}: {line}", args.data.display());
@@ -256,12 +265,8 @@ impl Args {
         if !self.alpha.is_finite() {
             return Err("--alpha: must be a number".into());
         }
-        Ok(LoraConfig {
-            rank: self.rank,
-            alpha: self.alpha,
-            dropout: self.dropout,
-            targets: targets(&self.targets)?,
-        })
+        let targets = targets(&self.targets)?;
+        Ok(self.variant.of(LoraConfig::new(self.rank, self.alpha, self.dropout, targets)))
     }
 }
 

@@ -82,6 +82,22 @@ impl Base {
         Ok(Self { name: name.into(), checkpoint, ..builtin })
     }
 
+    /// The same with the tokenizer of the folder `tokenizer`, whose vocabulary may be smaller.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the tokenizer, by file and field.
+    pub(crate) fn with_tokenizer(
+        name: &str,
+        checkpoint: Checkpoint,
+        tokenizer: &Path,
+    ) -> Result<Self, Error> {
+        let base = Self::without_text(name, checkpoint)?;
+        let loaded = Tokenizer::load(tokenizer)?;
+        loaded.check_vocab(base.config().vocab)?;
+        let template = Template::load(tokenizer, None, &loaded)?;
+        Ok(Self { chat: Chat::new(loaded, template), ..base })
+    }
+
     /// The folder, or `builtin`.
     pub fn name(&self) -> &str {
         &self.name

@@ -38,7 +38,7 @@ pub struct States<'s> {
 /// An engine with memory for one conversation.
 pub struct Session<'m> {
     engine: Engine<'m>,
-    /// Borrowed as long as the session lives, so the cache can never belong to another adapter.
+    /// Borrowed as long as the session uses it; another one empties the cache.
     adapter: Option<&'m Adapter>,
     cache: Vec<u32>,
     arena: Vec<u8>,
@@ -64,6 +64,13 @@ impl<'m> Session<'m> {
             order: vec![0; config.vocab],
             known: Vec::with_capacity(context),
         }
+    }
+
+    /// Goes on with another adapter, or with the base alone: the cache is forgotten, nothing is loaded
+    /// or allocated. What follows is as in a fresh session.
+    pub fn set_adapter(&mut self, adapter: Option<&'m Adapter>) {
+        self.known.clear();
+        self.adapter = adapter;
     }
 
     /// Tokens that there is room for.

@@ -43,7 +43,7 @@ pub struct Plan {
 pub const PAPER: Plan = Plan {
     trigger: Trigger::Dialogues(800),
     synth: 3,
-    lora: LoraConfig { rank: 8, alpha: 16.0, dropout: 0.05, targets: Targets::ATTENTION },
+    lora: LoraConfig::new(8, 16.0, 0.05, Targets::ATTENTION),
     train: Options {
         lr: 3e-4,
         batch: 128,

@@ -99,10 +99,13 @@ pub fn round(
         state.save()?;
         return Ok(report);
     }
-    let start = current.unwrap_or_else(|| {
+    let mut start = current.unwrap_or_else(|| {
         let base = engine.base();
         Adapter::fresh(plan.lora, base.config(), base.name(), hash(&[state.record.seed, 1]))
     });
+    // How to train is the plan's; a file does not say it.
+    start.config.freeze_a = plan.lora.freeze_a;
+    start.trained_on = Some(engine.base().hashes());
     if let Some(tuned) = tune(engine, start, &train, &held_out, rounds, state, &mut report)? {
         let generation = state.record.generation + 1;
         let folder = state.adapter(generation);

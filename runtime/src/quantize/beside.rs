@@ -69,6 +69,22 @@ impl Files {
     /// Name and contents of each file of the quantised model.
     pub(super) fn quantised(mut self, quantization: Quantization) -> Vec<(String, Vec<u8>)> {
         self.config.insert(FIELD.to_owned(), quantization.to_json());
+        self.all()
+    }
+
+    /// Name and contents of each file of a model whose matrices are dense, its element type `dtype`
+    /// where that changes.
+    pub(crate) fn dense(mut self, dtype: Option<&str>) -> Vec<(String, Vec<u8>)> {
+        self.config.remove(FIELD);
+        if let Some(dtype) = dtype {
+            // transformers 5 writes `dtype`, and reads the older name too.
+            let field = if self.config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+            self.config.insert(field.to_owned(), dtype.into());
+        }
+        self.all()
+    }
+
+    fn all(mut self) -> Vec<(String, Vec<u8>)> {
         let text = format!("{:#}\n", serde_json::Value::Object(self.config));
         self.copied.push(("config.json".to_owned(), text.into_bytes()));
         self.copied

@@ -107,7 +107,7 @@ pub fn quantize(
     let parts = checkpoint.parts()?;
     let format = |part: &Part| quantization.format_of(names, &part.name);
     let mut file = WeightsFile::new(&parts, &format);
-    refuse_little_space(out, file.bytes(), free_bytes(out))?;
+    refuse_full_disk(out, file.bytes())?;
     let mut report = Report {
         bytes: [checkpoint.weight_bytes(), file.data_bytes()],
         weights: 0,
@@ -223,6 +223,11 @@ fn bytes_of(data: Data<'_>) -> &[u8] {
         Data::F16(x) => bytemuck::cast_slice(x),
         Data::I8(x) => bytemuck::cast_slice(x),
     }
+}
+
+/// Refuses to write `needed` bytes into `folder` where its disk has less left.
+pub(crate) fn refuse_full_disk(folder: &Path, needed: u64) -> Result<(), Error> {
+    refuse_little_space(folder, needed, free_bytes(folder))
 }
 
 fn refuse_little_space(folder: &Path, needed: u64, free: Option<u64>) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::Trainer;
 use super::checkpoint::{self, Found, Header};
 use crate::durable::{self, Before, go_on};
+use crate::engine;
 
 /// The files, of the even and of the odd numbers.
 const FILES: [&str; 2] = ["checkpoint.0", "checkpoint.1"];
@@ -52,6 +53,14 @@ pub enum Error {
         theirs: String,
         /// The kernels of this run.
         ours: String,
+    },
+    /// There is less memory than when the run began.
+    #[error("{}: the training that was interrupted cannot go on in the same pieces", folder.display())]
+    Plan {
+        /// The folder.
+        folder: PathBuf,
+        /// How much is needed.
+        source: engine::Error,
     },
     /// There are checkpoints and none is whole.
     #[error("{}: no checkpoint is whole: {what}", folder.display())]
@@ -168,7 +177,8 @@ impl Store {
     ///
     /// # Errors
     /// If there are checkpoints and none is whole, or the newest is of another run or of other
-    /// kernels; nothing changes then. If a file fails while it is read a second time.
+    /// kernels, or its pieces do not fit the memory there is; nothing changes then. If a file fails
+    /// while it is read a second time.
     pub fn resume(
         &mut self,
         trainer: &mut Trainer,
@@ -196,6 +206,10 @@ impl Store {
         let other_isa = (header.isa != ours).then(|| header.isa.clone());
         if let (Some(theirs), false) = (&other_isa, any_isa) {
             return Err(Error::OtherIsa { folder, theirs: theirs.clone(), ours: ours.to_owned() });
+        }
+        if header.plan != trainer.plan_words() {
+            let planned = trainer.plan_again(&header.plan);
+            planned.map_err(|source| Error::Plan { folder: folder.clone(), source })?;
         }
         let best = trainer
             .take(&newest)
@@ -229,7 +243,7 @@ impl Store {
 impl Trainer<'_, '_> {
     /// The kernels that compute.
     fn isa(&self) -> &'static str {
-        self.engine.isa().name()
+        self.engine.kernels().isa().name()
     }
 
     /// What a checkpoint has another of than this run.
@@ -239,9 +253,11 @@ impl Trainer<'_, '_> {
         let gradient = if header.parts > 0 { self.gradients.len() as u64 } else { 0 };
         let best = if header.best.is_some() { n } else { 0 };
         let fits = header.lengths == [n, first, second, gradient, best];
+        // What else a plan says is taken over.
+        let half = |words: &[u64]| words.last().copied();
         self.key.with_model(model).difference(&header.key).or_else(|| {
-            let same = fits && header.plan == self.plan_words();
-            (!same).then_some("another plan of its memory")
+            let same = fits && half(&header.plan) == half(&self.plan_words());
+            (!same).then_some("another --half-inputs")
         })
     }
 

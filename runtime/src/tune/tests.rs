@@ -6,8 +6,7 @@ use homespun_kernels::{Kernels, Serial};
 use super::*;
 use crate::dialogue::{Message, Role};
 
-pub(super) const CONFIG: LoraConfig =
-    LoraConfig { rank: 2, alpha: 4.0, dropout: 0.1, targets: Targets::ATTENTION };
+pub(super) const CONFIG: LoraConfig = LoraConfig::new(2, 4.0, 0.1, Targets::ATTENTION);
 
 pub(super) fn options(length: Length) -> Options {
     Options {
@@ -52,6 +51,29 @@ pub(super) fn with_kernels(
     let examples =
         prepare(&base, &dialogues(), Loss::Response, 64, |line| panic!("{line}")).unwrap();
     work(&engine, &examples, Adapter::fresh(CONFIG, base.config(), "builtin", 3));
+}
+
+#[test]
+fn a_frozen_a_stays_as_it_is_and_the_bs_move() {
+    for freeze_a in [false, true] {
+        with_engine(|engine, examples, mut start| {
+            start.config.freeze_a = freeze_a;
+            let mut end = start.clone();
+            let mut trainer =
+                Trainer::new(engine, &mut end, examples, options(Length::Epochs(3))).unwrap();
+            while trainer.step().unwrap().is_some() {}
+            let (config, base) = (start.config, engine.base().config());
+            let plain = LoraConfig { freeze_a: false, ..config };
+            let ends = &end.parameters;
+            for (all, trained) in plain.trained(base).zip(config.trained(base)) {
+                let moved = ends[trained.clone()].iter().zip(&start.parameters[trained.clone()]);
+                assert!(moved.filter(|(a, b)| a != b).count() > trained.len() / 2);
+                let frozen = all.start..trained.start;
+                assert_eq!(frozen.is_empty(), !freeze_a);
+                assert_eq!(ends[frozen.clone()], start.parameters[frozen]);
+            }
+        });
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@
 //! pass 2, job (block of keys, kv head):     dV = Pᵀ dO         dK = dSᵀ Q / sqrt(head_dim)
 //! ```
 
-use homespun_kernels::{Data, Serial, chunks_mut};
+use homespun_kernels::{Data, Serial, Slots, Tile, tile_chunks_mut, tile_pairs_mut};
 
-use super::{KEYS, Shape, dialogues};
+use super::{KEYS, Shape, dialogues, least};
 use crate::compute::{Compute, row};
 
 /// What forward left behind; all of `T` tokens that start at key 0.
@@ -23,13 +23,12 @@ pub(crate) struct Saved<'a> {
     pub keys: &'a [f32],
     /// `(kv_heads, C, head_dim)`.
     pub values: &'a [f32],
-    /// `(T, heads * head_dim)`.
-    pub out: &'a [f32],
     /// `(T, heads)`.
     pub z: &'a [f32],
 }
 
-/// The gradients, all written: `d_q (T, heads * head_dim)`, `d_k` and `d_v (T, kv_heads * head_dim)`.
+/// The gradients, all written: `d_q (T, heads * head_dim)`, which holds the forward's output when it
+/// begins, `d_k` and `d_v (T, kv_heads * head_dim)`.
 pub(crate) struct Gradients<'a> {
     pub d_q: &'a mut [f32],
     pub d_k: &'a mut [f32],
@@ -52,16 +51,21 @@ impl Shape {
         2 * KEYS * self.head_dim + self.tile_rows() * (2 * self.head_dim + 2 * KEYS)
     }
 
-    /// Elements that [`backward`] needs for `tokens` tokens.
-    pub(crate) const fn backward_work(&self, tokens: usize) -> usize {
-        let queries = tokens.div_ceil(self.block()) * self.query_job();
-        let keys = tokens.div_ceil(KEYS) * self.key_job();
-        self.kv_heads * if queries > keys { queries } else { keys }
+    /// Elements of a job of either pass.
+    const fn backward_job(&self) -> usize {
+        let (queries, keys) = (self.query_job(), self.key_job());
+        if queries > keys { queries } else { keys }
+    }
+
+    /// Elements that [`backward`] needs for `tokens` tokens with `workers` jobs at once.
+    pub(crate) const fn backward_work(&self, tokens: usize, workers: usize) -> usize {
+        let jobs = tokens.div_ceil(least(self.block(), KEYS)) * self.kv_heads;
+        least(jobs, workers) * self.backward_job()
     }
 }
 
 /// The gradients at `saved` of an output whose gradient is `d_out (T, heads * head_dim)`; `delta` is
-/// `(T, heads)` and `work` [`Shape::backward_work`] long.
+/// `(T, heads)` and `work` [`Shape::backward_work`] long, at least for one worker.
 pub(crate) fn backward(
     compute: Compute,
     shape: Shape,
@@ -71,39 +75,24 @@ pub(crate) fn backward(
     work: &mut [f32],
     gradients: Gradients,
 ) {
+    let Gradients { d_q, d_k, d_v } = gradients;
+    let out = &*d_q;
     compute.rows(delta, 1, &|r, delta| {
-        let (o, d_o) = (row(saved.out, r, shape.head_dim), row(d_out, r, shape.head_dim));
+        let (o, d_o) = (row(out, r, shape.head_dim), row(d_out, r, shape.head_dim));
         delta[0] = compute.kernels.dot(o, d_o);
     });
     let pass = Pass { compute, shape, saved, d_out, delta };
-    let tokens = saved.starts.len();
-
-    let work_q = &mut work[..shape.kv_heads * tokens.div_ceil(shape.block()) * shape.query_job()];
-    chunks_mut(compute.pool, work_q, shape.query_job(), &|i, work| {
-        pass.queries(i / shape.kv_heads, i % shape.kv_heads, work);
+    let (tokens, pool) = (saved.starts.len(), compute.pool);
+    let slots = Slots::new(work, shape.backward_job());
+    let cut = (shape.block(), shape.group_dim());
+    tile_chunks_mut(pool, (d_q, (tokens, shape.heads * shape.head_dim), cut), &|i, d_q| {
+        slots.lend(|work| pass.queries(i % shape.kv_heads, d_q, work));
     });
-    let width = shape.group_dim();
-    for (i, d_q) in gradients.d_q.chunks_exact_mut(width).enumerate() {
-        let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
-        let job = ((t / shape.block()) * shape.kv_heads + h) * shape.query_job();
-        let from = job + (t % shape.block()) * width;
-        d_q.copy_from_slice(&work_q[from..from + width]);
-    }
-
-    let work_k = &mut work[..shape.kv_heads * tokens.div_ceil(KEYS) * shape.key_job()];
-    chunks_mut(compute.pool, work_k, shape.key_job(), &|i, work| {
-        pass.keys(i / shape.kv_heads, i % shape.kv_heads, work);
+    let size = (tokens, shape.kv_heads * shape.head_dim);
+    let cut = (KEYS, shape.head_dim);
+    tile_pairs_mut(pool, (d_k, size, cut), (d_v, size, cut), &|i, d_k, d_v| {
+        slots.lend(|work| pass.keys(i % shape.kv_heads, d_k, d_v, work));
     });
-    let width = shape.head_dim;
-    let pairs = gradients.d_k.chunks_exact_mut(width).zip(gradients.d_v.chunks_exact_mut(width));
-    for (i, (d_k, d_v)) in pairs.enumerate() {
-        let (t, h) = (i / shape.kv_heads, i % shape.kv_heads);
-        let job = ((t / KEYS) * shape.kv_heads + h) * shape.key_job();
-        let from = job + (t % KEYS) * width;
-        d_k.copy_from_slice(&work_k[from..from + width]);
-        let from = from + KEYS * width;
-        d_v.copy_from_slice(&work_k[from..from + width]);
-    }
 }
 
 /// What every job reads.
@@ -117,39 +106,39 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// dQ of a block of tokens and one kv head, at the front of `work`.
-    fn queries(&self, block: usize, h: usize, work: &mut [f32]) {
+    /// The part `d_q` of dQ: a block of tokens and kv head `h`.
+    fn queries(&self, h: usize, mut d_q: Tile, work: &mut [f32]) {
         let Self { shape, saved, .. } = *self;
-        let from = block * shape.block();
-        let to = (from + shape.block()).min(saved.starts.len());
-        let (d_q, tile) = work.split_at_mut(shape.tile_rows() * shape.head_dim);
-        d_q.fill(0.0);
-        for (t0, t1) in dialogues(saved.starts, from, to) {
-            let rows = (t0 - from) * shape.group_dim()..(t1 - from) * shape.group_dim();
+        let block = d_q.rows();
+        let (sum, tile) = work.split_at_mut(shape.tile_rows() * shape.head_dim);
+        for (t0, t1) in dialogues(saved.starts, block.start, block.end) {
+            let sum = &mut sum[..(t1 - t0) * shape.group_dim()];
+            sum.fill(0.0);
             let mut tile = self.load(h, t0, t1, tile);
             for k0 in (saved.starts[t0] as usize..t1).step_by(KEYS) {
                 let k1 = (k0 + KEYS).min(t1);
                 let n = self.scores(h, t0, (k0, k1), &mut tile);
                 let keys = shape.tile(Data::F32(saved.keys), h, k0, k1);
-                let d_q = &mut d_q[rows.clone()];
-                self.compute.kernels.matmul_backward(&Serial, &tile.d_s[..n], keys, true, d_q);
+                self.compute.kernels.matmul_backward(&Serial, &tile.d_s[..n], keys, true, sum);
+            }
+            let scale = shape.scale();
+            for (t, sum) in (t0..t1).zip(sum.chunks_exact(shape.group_dim())) {
+                d_q.row(t).iter_mut().zip(sum).for_each(|(d, sum)| *d = sum * scale);
             }
         }
-        let scale = shape.scale();
-        d_q.iter_mut().for_each(|d| *d *= scale);
     }
 
-    /// dK, then dV, of a block of keys and one kv head, at the front of `work`.
-    fn keys(&self, block: usize, h: usize, work: &mut [f32]) {
+    /// The parts `d_k` and `d_v` of dK and dV: a block of keys and kv head `h`.
+    fn keys(&self, h: usize, mut d_k: Tile, mut d_v: Tile, work: &mut [f32]) {
         let Self { shape, saved, .. } = *self;
-        let tokens = saved.starts.len();
-        let (from, to) = (block * KEYS, (block * KEYS + KEYS).min(tokens));
-        let (d_k, rest) = work.split_at_mut(KEYS * shape.head_dim);
-        let (d_v, tile) = rest.split_at_mut(KEYS * shape.head_dim);
-        d_k.fill(0.0);
-        d_v.fill(0.0);
-        for (k0, k1) in dialogues(saved.starts, from, to) {
-            let rows = (k0 - from) * shape.head_dim..(k1 - from) * shape.head_dim;
+        let (tokens, block) = (saved.starts.len(), d_k.rows());
+        let (sum_k, rest) = work.split_at_mut(KEYS * shape.head_dim);
+        let (sum_v, tile) = rest.split_at_mut(KEYS * shape.head_dim);
+        for (k0, k1) in dialogues(saved.starts, block.start, block.end) {
+            let sum_k = &mut sum_k[..(k1 - k0) * shape.head_dim];
+            let sum_v = &mut sum_v[..(k1 - k0) * shape.head_dim];
+            sum_k.fill(0.0);
+            sum_v.fill(0.0);
             let start = saved.starts[k0];
             let end = (k0..tokens).find(|&t| saved.starts[t] != start).unwrap_or(tokens);
             for t0 in (k0..end).step_by(shape.block()) {
@@ -158,15 +147,19 @@ impl Pass<'_> {
                 let n = self.scores(h, t0, (k0, k1), &mut tile);
                 let (p, d_s, queries) = (&tile.p[..n], &tile.d_s[..n], n / (k1 - k0));
                 let Compute { kernels, .. } = self.compute;
-                let (d_k, d_v) = (&mut d_k[rows.clone()], &mut d_v[rows.clone()]);
-                kernels.outer_accumulate(&Serial, 1.0, p, tile.d_out, queries, d_v);
-                kernels.outer_accumulate(&Serial, 1.0, d_s, tile.q, queries, d_k);
+                kernels.outer_accumulate(&Serial, 1.0, p, tile.d_out, queries, sum_v);
+                kernels.outer_accumulate(&Serial, 1.0, d_s, tile.q, queries, sum_k);
+            }
+            let each = sum_k.chunks_exact(shape.head_dim).zip(sum_v.chunks_exact(shape.head_dim));
+            for (t, (sum_k, sum_v)) in (k0..k1).zip(each) {
+                d_k.row(t).copy_from_slice(sum_k);
+                d_v.row(t).copy_from_slice(sum_v);
             }
         }
     }
 
     /// Gathers the queries, scaled, and the output's gradient of tokens `t0..t1`.
-    fn load<'w>(&self, h: usize, t0: usize, t1: usize, work: &'w mut [f32]) -> Tile<'w> {
+    fn load<'w>(&self, h: usize, t0: usize, t1: usize, work: &'w mut [f32]) -> Queries<'w> {
         let shape = self.shape;
         let n = (t1 - t0) * shape.group();
         let (q, rest) = work.split_at_mut(shape.tile_rows() * shape.head_dim);
@@ -175,12 +168,12 @@ impl Pass<'_> {
         let (q, d_out) = (&mut q[..n * shape.head_dim], &mut d_out[..n * shape.head_dim]);
         shape.gather(self.saved.q, h, t0, t1, shape.scale(), q);
         shape.gather(self.d_out, h, t0, t1, 1.0, d_out);
-        Tile { q, d_out, p, d_s: rest }
+        Queries { q, d_out, p, d_s: rest }
     }
 
     /// Computes P and dS of a loaded tile of queries, the first at token `t0`, against keys `k0..k1`;
     /// returns how many elements each has.
-    fn scores(&self, h: usize, t0: usize, (k0, k1): (usize, usize), tile: &mut Tile) -> usize {
+    fn scores(&self, h: usize, t0: usize, (k0, k1): (usize, usize), tile: &mut Queries) -> usize {
         let Self { compute: Compute { kernels, .. }, shape, saved, .. } = *self;
         let (n, width) = (tile.q.len() / shape.head_dim, k1 - k0);
         let (p, d_s) = (&mut tile.p[..n * width], &mut tile.d_s[..n * width]);
@@ -213,7 +206,7 @@ impl Pass<'_> {
 }
 
 /// Query rows of some tokens and room for their scores.
-struct Tile<'a> {
+struct Queries<'a> {
     q: &'a mut [f32],
     d_out: &'a mut [f32],
     p: &'a mut [f32],

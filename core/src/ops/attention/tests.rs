@@ -31,7 +31,7 @@ struct Forward {
 fn run(shape: Shape, starts: &[u32], q: &[f32], k: &[f32], v: &[f32]) -> Forward {
     let mut out = vec![f32::NAN; q.len()];
     let mut z = vec![f32::NAN; starts.len() * shape.heads];
-    let mut work = vec![f32::NAN; shape.work(starts.len())];
+    let mut work = vec![f32::NAN; shape.work(starts.len(), 1)];
     let (keys, values) = (cached(shape, k), cached(shape, v));
     forward(compute(), shape, starts, q, dense(&keys), dense(&values), &mut work, &mut out, &mut z);
     Forward { out, z }
@@ -103,10 +103,11 @@ fn the_output_is_the_definition_over_several_tiles_and_dialogues() {
 fn gradients(shape: Shape, starts: &[u32], [q, k, v, d_out]: &[Vec<f32>; 4]) -> [Vec<f32>; 3] {
     let Forward { out, z } = run(shape, starts, q, k, v);
     let (keys, values) = (cached(shape, k), cached(shape, v));
-    let saved = Saved { starts, q, keys: &keys, values: &values, out: &out, z: &z };
-    let [mut d_q, mut d_k, mut d_v] = [q, k, v].map(|x| vec![f32::NAN; x.len()]);
+    let saved = Saved { starts, q, keys: &keys, values: &values, z: &z };
+    let [mut d_k, mut d_v] = [k, v].map(|x| vec![f32::NAN; x.len()]);
+    let mut d_q = out;
     let mut delta = vec![f32::NAN; z.len()];
-    let mut work = vec![f32::NAN; shape.backward_work(starts.len())];
+    let mut work = vec![f32::NAN; shape.backward_work(starts.len(), 1)];
     let write = Gradients { d_q: &mut d_q, d_k: &mut d_k, d_v: &mut d_v };
     backward(compute(), shape, saved, d_out, &mut delta, &mut work, write);
     [d_q, d_k, d_v]

@@ -11,7 +11,7 @@ use crate::durable::disk::{Bug, Did, Recorder, after_a_cut, lay_out};
 use crate::durable::{Op, Step};
 use crate::engine::Engine;
 use crate::tune::tests::{options, with_engine, with_kernels};
-use crate::tune::{Event, Example, Length, Options};
+use crate::tune::{Budget, Event, Example, Length, Options};
 
 /// Two dialogues a step, each a micro-batch of its own: every other checkpoint is within a step.
 fn run_options() -> Options {
@@ -61,7 +61,17 @@ fn load(engine: &Engine, examples: &[Example], start: &Adapter, folder: &Path) -
 
 #[test]
 fn a_run_cut_after_any_micro_batch_ends_bit_identical_to_an_unbroken_one() {
-    with_engine(|engine, examples, start| {
+    cut_everywhere(false);
+}
+
+#[test]
+fn so_does_one_that_trains_and_keeps_moments_of_the_bs_alone() {
+    cut_everywhere(true);
+}
+
+fn cut_everywhere(freeze_a: bool) {
+    with_engine(|engine, examples, mut start| {
+        start.config.freeze_a = freeze_a;
         let folder = tempfile::tempdir().unwrap();
         let mut adapter = start.clone();
         let whole = finish(trainer(engine, examples, &mut adapter));
@@ -346,6 +356,34 @@ fn a_checkpoint_of_other_kernels_is_refused_unless_it_is_asked_for() {
         let cut = store(place.path()).resume(&mut second, true).unwrap().unwrap();
         assert_eq!(cut.other_isa.as_deref(), Some(Kernels::detect().isa().name()));
         assert!(state(&second) == saved);
+    });
+}
+
+#[test]
+fn a_run_keeps_its_pieces_in_another_memory() {
+    with_engine(|engine, examples, start| {
+        let place = tempfile::tempdir().unwrap();
+        let mut adapter = start.clone();
+        let options = options(Length::Epochs(3));
+        let mut first = Trainer::new(engine, &mut adapter, examples, options).unwrap();
+        // As a smaller memory would have had it.
+        let longest = examples.iter().map(|example| example.lend().rows()).max().unwrap();
+        let words = [longest as u64, 16, 32, 0];
+        assert_ne!(first.plan.words(), words, "nothing to take over");
+        first.plan_again(&words).unwrap();
+        advance(&mut first, 2);
+        store(place.path()).save(&first, Judged::default()).unwrap();
+        let expected = finish(first);
+        let mut adapter = start.clone();
+        let mut second = Trainer::new(engine, &mut adapter, examples, options).unwrap();
+        store(place.path()).resume(&mut second, false).unwrap().unwrap();
+        assert_eq!(second.plan.words(), words);
+        assert!(finish(second) == expected);
+        let half = engine.with_budget(Budget { half_inputs: true, ..Budget::default() });
+        let mut adapter = start.clone();
+        let mut second = Trainer::new(&half, &mut adapter, examples, options).unwrap();
+        let error = store(place.path()).resume(&mut second, false).unwrap_err().to_string();
+        assert!(error.contains("--half-inputs"), "{error}");
     });
 }
 
