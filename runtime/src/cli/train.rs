@@ -207,6 +207,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
                 return stopped(cause, place.folder().display());
             }
         }
+        keeper.rest();
     }
     drop(progress);
     adapter.save(&args.out, base.config())?;

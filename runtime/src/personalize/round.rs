@@ -333,6 +333,7 @@ fn tune(
                 return Err(Error::Stopped(cause));
             }
         }
+        keeper.rest();
     }
     report.steps = trainer.steps_done();
     drop(progress);
