@@ -5,7 +5,7 @@
 //! candidates  multiples of the longest example x rows of an MLP's pieces x targets of the head's
 //! plan        the candidate that fits and computes least, by the cost below
 //! cost        weights of attention, MLPs and head x times that each is multiplied
-//!             x (1 + PACKING / rows that share one packing of the weights)
+//!             x (1 + packing / rows that share one packing of the weights)
 //! ```
 //! Rows and pieces decide the order of additions: a run that goes on after a cut keeps its plan.
 
@@ -16,10 +16,8 @@ use homespun_kernels::{DType, Kernels};
 
 use crate::memory;
 
-/// Packing a weight takes about as long as multiplying it by so many rows.
-const PACKING: f64 = 6.0;
 /// More rows of a micro-batch than these gain nothing.
-const MOST_ROWS: usize = 1024;
+const MOST_ROWS: usize = 384;
 /// Rows of an MLP's pieces that are tried.
 const MLP_ROWS: [usize; 5] = [16, 32, 64, 128, 256];
 /// Targets of the head's pieces that are tried.
@@ -168,7 +166,7 @@ impl Plan {
         let workspace = workers * kernels.workspace(*dtype, rows);
         let room = usize::try_from(available).unwrap_or(usize::MAX).saturating_sub(workspace);
         let layout = memory.layout(room).map_err(|error| (error.needed + workspace) as u64)?;
-        let cost = cost(config, rows, pieces, layout);
+        let cost = cost(demand, rows, pieces, layout);
         Ok(Self { rows, pieces, memory, layout, workspace, cost })
     }
 
@@ -178,8 +176,19 @@ impl Plan {
     }
 }
 
+/// Packing a weight takes about as long as multiplying it by so many rows: what a step of SmolLM2-135M
+/// took in pieces of 32 to 256 rows (Zen 5, one thread).
+const fn packing(dtype: DType) -> f64 {
+    match dtype {
+        DType::F32 | DType::Bf16 | DType::F16 | DType::I8 => 18.0,
+        // Fewer bytes to read, and no transposition.
+        DType::Q8 | DType::Q4 => 7.0,
+    }
+}
+
 /// Multiply-adds of a row, packing included.
-fn cost(config: &Config, rows: usize, pieces: Pieces, layout: Layout) -> f64 {
+fn cost(demand: &Demand, rows: usize, pieces: Pieces, layout: Layout) -> f64 {
+    let config = &demand.config;
     let size = |targets: &[Target]| -> f64 {
         let sizes = targets.iter().map(|target| target.shape(config));
         sizes.map(|(outputs, inputs)| (outputs * inputs * config.layers) as f64).sum()
@@ -189,7 +198,7 @@ fn cost(config: &Config, rows: usize, pieces: Pieces, layout: Layout) -> f64 {
     let head = (config.vocab * config.dim) as f64;
     let share = |layers: usize| layers as f64 / layout.layers as f64;
     let (again, twice) = (share(layout.recomputed()), share(layout.repeated()));
-    let packed = |rows: usize| 1.0 + PACKING / rows as f64;
+    let packed = |rows: usize| 1.0 + packing(demand.dtype) / rows as f64;
     (attention * (2.0 + again + twice)) * packed(rows)
         + (gates * (2.0 + again + twice) + down * (2.0 + twice)) * packed(rows.min(pieces.mlp_rows))
         + 2.0 * head * packed(rows.min(pieces.head_rows))
@@ -245,7 +254,7 @@ pub(crate) mod tests {
             before = plan.cost;
         }
         let all = Plan::choose(&demand, u64::MAX).expect("it fits");
-        assert_eq!((all.rows, all.layout.kept), (1024, 30));
+        assert_eq!((all.rows, all.layout.kept), (256, 30));
     }
 
     #[test]
