@@ -209,6 +209,17 @@ impl<'m> Engine<'m> {
         adapter: Option<&Adapter>,
         examples: &[Example],
     ) -> Result<(f64, usize), Error> {
+        self.loss_in(adapter, examples, Pieces::default(), &mut [])
+    }
+
+    /// The same in `memory`, if that is enough.
+    pub(crate) fn loss_in(
+        &self,
+        adapter: Option<&Adapter>,
+        examples: &[Example],
+        pieces: Pieces,
+        memory: &mut [u8],
+    ) -> Result<(f64, usize), Error> {
         let lora = adapter.map(Adapter::lora);
         let lent: Vec<_> = examples.iter().map(Example::lend).collect();
         let longest = lent.iter().map(train::Example::rows).max().unwrap_or(0);
@@ -216,9 +227,15 @@ impl<'m> Engine<'m> {
         self.base.work().head(lent.iter().map(train::Example::count).sum());
         let config = &self.model.config;
         let lora_config = lora.as_ref().map(|lora| &lora.config);
-        let (pieces, workers) = (Pieces::default(), self.compute.pool.threads());
-        let mut memory = vec![0; train::loss_bytes(config, lora_config, longest, pieces, workers)];
-        let arena = &mut Arena::new(&mut memory);
+        let bytes = train::loss_bytes(config, lora_config, longest, pieces, self.threads());
+        let mut own = Vec::new();
+        let memory = if bytes <= memory.len() {
+            memory
+        } else {
+            own.resize(bytes, 0);
+            &mut own
+        };
+        let arena = &mut Arena::new(memory);
         train::loss(&self.model, self.compute, lora, pieces, &lent, arena)
             .map_err(|source| self.error(source))
     }

@@ -371,6 +371,16 @@ impl<'t, 'm> Trainer<'t, 'm> {
         }))
     }
 
+    /// Sum of the negative log-likelihoods of the targets of `examples` with the adapter as it is, and
+    /// their number; computed in the run's own memory where that is enough.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn loss(&mut self, examples: &[Example]) -> Result<(f64, usize), Error> {
+        let (adapter, pieces) = (Some(&*self.adapter), self.plan.pieces);
+        self.engine.loss_in(adapter, examples, pieces, &mut self.memory)
+    }
+
     /// The dialogue at `place` of the order.
     fn example_at(&mut self, place: usize) -> usize {
         let (n, epoch) = (self.examples.len(), place / self.examples.len());

@@ -43,7 +43,16 @@ fn a_quantised_folder_serves_every_command() {
     let data = place.stream("data.jsonl", 4);
     let adapter = place.path("adapter");
     let train = ["train", "--model", &out, "--data", &data, "--out", &adapter, "--steps", "2"];
-    homespun(&train).fine();
+    let told = homespun(&train).fine().stderr;
+    let line = told.lines().find(|line| line.contains("with int8 activations")).expect("told");
+    let losses: Vec<f64> = line
+        .split([' ', ',', '(', ')'])
+        .filter(|word| word.contains('.'))
+        .map(|word| word.parse().expect("a loss"))
+        .collect();
+    let [exact, int8, apart] = losses[..] else { panic!("{line}") };
+    assert!(exact > 0.0 && apart != 0.0 && apart.abs() < 0.05 * exact, "{line}");
+    assert!((int8 - exact - apart).abs() < 2e-4, "{line}");
     homespun(&["generate", "--model", &out, "--adapter", &adapter, "--prompt", "Hi"]).fine();
     let run = homespun(&["verify", "--model", &out, "--json"]).fine().json();
     assert_eq!((&run["sound"], &run["hashes"]), (&json!(true), &json!("agree")), "{run}");

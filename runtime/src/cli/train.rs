@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use homespun_core::lora::{LoraConfig, Target, Targets};
 use homespun_core::schedule::Schedule;
+use homespun_kernels::DType;
 
 use super::Outcome;
 use super::interrupt::{InterruptArgs, stopped};
@@ -19,11 +20,11 @@ use super::options::{AnyBase, Machine, MemoryArgs, ModelArgs, VariantArgs};
 use crate::adapter::{self, Adapter};
 use crate::chat::Loss;
 use crate::durable;
-use crate::engine::Engine;
+use crate::engine::{Engine, Precision};
 use crate::progress::Progress;
 use crate::tune::pace::Keeper;
 use crate::tune::store::{Judged, Store};
-use crate::tune::{self, Event, Length, Options, Trainer};
+use crate::tune::{self, Event, Example, Length, Options, Trainer};
 use log::Log;
 use place::Place;
 
@@ -209,9 +210,37 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         }
         keeper.rest();
     }
-    drop(progress);
+    drop((progress, trainer));
     adapter.save(&args.out, base.config())?;
     keeper.discard()?;
+    tell_int8(&engine, &adapter, &examples)?;
+    Ok(())
+}
+
+/// Dialogues on which the two kinds of activations are compared.
+const COMPARED: usize = 16;
+
+/// Tells how far the loss with int8 activations, with which a quantised model talks, is from the one
+/// that was trained.
+fn tell_int8(
+    engine: &Engine,
+    adapter: &Adapter,
+    examples: &[Example],
+) -> Result<(), crate::engine::Error> {
+    if !matches!(engine.model().linear_dtype(), DType::Q8 | DType::Q4) {
+        return Ok(());
+    }
+    let examples = &examples[..examples.len().min(COMPARED)];
+    let loss = |precision: Precision| -> Result<f64, crate::engine::Error> {
+        let (nll, tokens) = engine.with_precision(precision).loss(Some(adapter), examples)?;
+        Ok(nll / tokens.max(1) as f64)
+    };
+    let (exact, int8) = (loss(Precision::EXACT)?, loss(Precision::FAST)?);
+    eprintln!(
+        "loss of {} training dialogues: {exact:.4}, with int8 activations {int8:.4} ({:+.4})",
+        examples.len(),
+        int8 - exact
+    );
     Ok(())
 }
 

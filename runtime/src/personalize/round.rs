@@ -276,16 +276,16 @@ fn tune(
 ) -> Result<Option<Adapter>, Error> {
     let Rounds { plan, pace } = rounds;
     let judged = if held_out.is_empty() { train } else { held_out };
-    let loss = |adapter: &Adapter| -> Result<f64, crate::engine::Error> {
-        let (nll, tokens) = engine.loss(Some(adapter), judged)?;
-        Ok(nll / tokens.max(1) as f64)
-    };
-    report.loss_before = loss(&adapter)?;
+    let mean = |(nll, tokens): (f64, usize)| nll / tokens.max(1) as f64;
+    report.loss_before = mean(engine.loss(Some(&adapter), judged)?);
     report.loss_after = report.loss_before;
     let seed = hash(&[state.record.seed, 3, state.record.rounds]);
     let options = Options { seed, ..plan.train };
     let mut best: Option<Adapter> = None;
     let mut waited = 0;
+    // Beside the run's own memory there is the best adapter so far, if one is looked for.
+    let best_bytes = if held_out.is_empty() { 0 } else { 4 * adapter.parameters.len() as u64 };
+    let engine = engine.with_budget(engine.budget().less(best_bytes));
     let mut trainer = Trainer::new(&engine, &mut adapter, train, options)?;
     let mut progress = Progress::new("fine-tune", trainer.steps());
     let store = Store::new(&state.training(), state.record.base.weights.clone());
@@ -314,7 +314,7 @@ fn tune(
             Event::Step(step) => {
                 progress.advance(1, step.tokens);
                 if step.ends_epoch && !held_out.is_empty() {
-                    let now = loss(trainer.adapter())?;
+                    let now = mean(trainer.loss(judged)?);
                     if now < report.loss_after {
                         (report.loss_after, waited) = (now, 0);
                         best = Some(trainer.adapter().clone());
@@ -338,7 +338,7 @@ fn tune(
     report.steps = trainer.steps_done();
     drop(progress);
     if held_out.is_empty() {
-        let now = loss(&adapter)?;
+        let now = mean(trainer.loss(judged)?);
         if now < report.loss_after {
             report.loss_after = now;
             best = Some(adapter);

@@ -68,6 +68,11 @@ impl Budget {
         }
     }
 
+    /// What is left where something else takes `bytes`.
+    pub fn less(self, bytes: u64) -> Self {
+        Self { memory: self.memory.map(|memory| memory.saturating_sub(bytes)), ..self }
+    }
+
     /// The ceiling that leaves [`available`](Self::available) to be `needed`; without a ceiling, the
     /// bytes that must be free.
     pub fn needed(&self, to_come: u64, needed: u64) -> u64 {
