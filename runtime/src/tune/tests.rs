@@ -47,17 +47,23 @@ fn with_engine(work: impl FnOnce(&Engine, &[Example], Adapter)) {
 
 #[test]
 fn a_resumed_run_ends_bit_identical_to_an_unbroken_one() {
-    resumes(false);
+    resumes(CONFIG);
 }
 
 #[test]
 fn a_run_with_a_frozen_a_resumes_too_and_moves_the_bs_alone() {
-    resumes(true);
+    resumes(LoraConfig { freeze_a: true, ..CONFIG });
 }
 
-fn resumes(freeze_a: bool) {
-    with_engine(|engine, examples, mut start| {
-        start.config.freeze_a = freeze_a;
+#[test]
+fn a_run_with_magnitudes_resumes_too() {
+    resumes(LoraConfig { dora: true, ..CONFIG });
+}
+
+fn resumes(config: LoraConfig) {
+    with_engine(|engine, examples, _| {
+        let mut start = Adapter::fresh(config, engine.base().config(), "builtin", 3);
+        engine.prepare(&mut start).unwrap();
         let run = |adapter: &mut Adapter, cut_after: Option<usize>| {
             let mut trainer =
                 Trainer::new(engine, adapter, examples, options(Length::Epochs(3))).unwrap();
@@ -86,7 +92,7 @@ fn resumes(freeze_a: bool) {
             let moved = ends[trained.clone()].iter().zip(&start.parameters[trained.clone()]);
             assert!(moved.filter(|(a, b)| a != b).count() > trained.len() / 2);
             let frozen = all.start..trained.start;
-            assert_eq!(frozen.is_empty(), !freeze_a);
+            assert_eq!(frozen.is_empty(), !config.freeze_a);
             assert_eq!(ends[frozen.clone()], start.parameters[frozen]);
         }
     });
