@@ -16,6 +16,9 @@ pub struct Compute<'a> {
     pub pool: &'a dyn Pool,
     /// Whether linear layers with packed weights take their input as int8. Training never does.
     pub int8: bool,
+    /// Told of the layer whose weights training will read next, the number of layers standing for the
+    /// head: weights that do not all fit in memory can be on their way.
+    pub ahead: Option<&'a (dyn Fn(usize) + Sync)>,
 }
 
 impl core::fmt::Debug for Compute<'_> {
@@ -27,17 +30,29 @@ impl core::fmt::Debug for Compute<'_> {
 impl<'a> Compute<'a> {
     /// `kernels` on `pool`, in f32.
     pub const fn new(kernels: &'static Kernels, pool: &'a dyn Pool) -> Self {
-        Self { kernels, pool, int8: false }
+        Self { kernels, pool, int8: false, ahead: None }
     }
 
     /// `kernels` on the calling thread.
     pub const fn serial(kernels: &'static Kernels) -> Compute<'static> {
-        Compute { kernels, pool: &Serial, int8: false }
+        Compute { kernels, pool: &Serial, int8: false, ahead: None }
     }
 
     /// The same with or without int8 activations.
     pub const fn with_int8(self, int8: bool) -> Self {
         Self { int8, ..self }
+    }
+
+    /// The same, telling `ahead` which layer comes next.
+    pub const fn with_ahead(self, ahead: &'a (dyn Fn(usize) + Sync)) -> Self {
+        Self { ahead: Some(ahead), ..self }
+    }
+
+    /// Layer `layer` comes next.
+    pub(crate) fn tell_ahead(&self, layer: usize) {
+        if let Some(ahead) = self.ahead {
+            ahead(layer);
+        }
     }
 
     /// The same on the calling thread alone, if `work` multiply-adds are too few to share.

@@ -195,6 +195,7 @@ impl<'a> Run<'a> {
             let (from, to) = (self.layout.first(segment), self.layout.first(segment + 1));
             inputs.store(self.block.compute, segment, x);
             for index in from..to {
+                self.block.compute.tell_ahead(index + 1);
                 match kept.layer(index)? {
                     Some((mut saved, mut gates)) => {
                         let gates = Some(&mut gates);
@@ -230,12 +231,17 @@ impl<'a> Run<'a> {
             if to - from > 1 {
                 let x = &mut inner[..d_x.len()];
                 compute.copy(inputs.read(compute, segment), x);
+                compute.tell_ahead(from);
                 for index in from..to - 1 {
+                    compute.tell_ahead(index + 1);
                     self.block(index).forward(x, &mut again, None, &mut scratch, None)?;
                     inputs.store(compute, slot(index + 1), x);
                 }
             }
             for index in (from..to).rev() {
+                if index > 0 {
+                    compute.tell_ahead(index - 1);
+                }
                 let (block, x) = (self.block(index), inputs.read(compute, slot(index)));
                 let mut b = Backward { d_x: &mut *d_x, inner: &mut *inner, delta: &mut *delta };
                 let (s, b, below) = (&mut scratch, &mut b, index > 0);

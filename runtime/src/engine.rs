@@ -21,6 +21,7 @@ use homespun_core::weights::Layer;
 use homespun_kernels::{Kernels, Pool};
 
 use crate::adapter::Adapter;
+use crate::memory;
 use crate::tune::{Budget, Example};
 use crate::{chat, checkpoint, tokenizer};
 pub use base::Base;
@@ -235,7 +236,15 @@ impl<'m> Engine<'m> {
             .map_err(|source| self.error(source))
     }
 
-    /// Adds the gradient of the summed loss times `scale` to `gradients`; returns the sum.
+    /// Whether the weights are more than the memory that is free for them, so that they are read from
+    /// the disk again and again.
+    pub(crate) fn streams(&self) -> bool {
+        let weights = self.base.checkpoint().weight_bytes();
+        memory::free_bytes().is_some_and(|free| free < weights + weights / 4)
+    }
+
+    /// Adds the gradient of the summed loss times `scale` to `gradients`; returns the sum. With `fetch`
+    /// the system is told which weights come next.
     #[allow(clippy::too_many_arguments, reason = "each is a part of the step that the caller owns")]
     pub(crate) fn gradients(
         &self,
@@ -244,6 +253,7 @@ impl<'m> Engine<'m> {
         examples: &[train::Example],
         scale: f32,
         pieces: Pieces,
+        fetch: bool,
         mut arena: Arena,
         gradients: &mut [f32],
     ) -> Result<f64, Error> {
@@ -251,9 +261,11 @@ impl<'m> Engine<'m> {
         self.base.work().forward(rows);
         self.base.work().backward(rows);
         self.base.work().head(2 * examples.iter().map(train::Example::count).sum::<usize>());
+        let ahead = |layer| self.base.checkpoint().will_need(layer);
+        let compute = if fetch { self.compute.with_ahead(&ahead) } else { self.compute };
         train::loss_and_gradients(
             &self.model,
-            self.compute,
+            compute,
             lora,
             (lora.config.dropout > 0.0).then_some(dropout),
             scale,

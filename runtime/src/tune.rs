@@ -9,7 +9,7 @@
 //! ```
 
 mod checkpoint;
-mod plan;
+pub(crate) mod plan;
 
 use core::ops::Range;
 use std::time::Instant;
@@ -171,6 +171,8 @@ pub struct Trainer<'t, 'm> {
     key: [u8; 32],
     plan: Plan,
     planned: u64,
+    /// Whether weights are to be fetched ahead.
+    fetch: bool,
     memory: MmapMut,
 }
 
@@ -215,6 +217,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
             key,
             plan,
             planned,
+            fetch: engine.streams(),
             memory,
         })
     }
@@ -365,8 +368,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let lora = Lora { config: self.adapter.config, parameters: &self.adapter.parameters };
         let dropout = Dropout { seed: self.options.seed, step: self.step as u64 };
         let arena = Arena::new(&mut self.memory);
-        let pieces = self.plan.pieces;
-        self.engine.gradients(lora, dropout, &lent, scale, pieces, arena, &mut self.gradients)
+        let (pieces, fetch, gradients) = (self.plan.pieces, self.fetch, &mut self.gradients);
+        self.engine.gradients(lora, dropout, &lent, scale, pieces, fetch, arena, gradients)
     }
 }
 

@@ -31,8 +31,8 @@ impl Rate {
 pub struct Training {
     /// Tokens a second.
     pub rate: Rate,
-    /// Multiplications and additions of the matrix products of one step; what was made again,
-    /// attention and adapters are left out.
+    /// Multiplications and additions that one step cannot do without: those of all matrix products,
+    /// what was made again left out.
     pub operations: f64,
     /// How it was laid out.
     pub plan: Plan,

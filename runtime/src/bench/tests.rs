@@ -74,6 +74,14 @@ fn a_cache_in_memory_or_nowhere_is_refused_by_name() {
 }
 
 #[test]
+fn a_token_of_a_known_shape_takes_the_operations_that_others_count() {
+    let lora = LoraConfig::new(8, 16.0, 0.0, Targets::ALL);
+    // 584 million at SmolLM2-135M's shape and 256 tokens, as PyTorch's step is counted.
+    let token = useful(&crate::tune::plan::tests::CONFIG, &lora, 256) / 256.0;
+    assert!((token / 584e6 - 1.0).abs() < 0.02, "{token}");
+}
+
+#[test]
 fn rates_are_of_the_best_and_the_median_repetition() {
     let rate = Rate::new(10, vec![4.0, 1.0, 2.0]);
     assert_eq!(rate, Rate { tokens: 10, best: 10.0, median: 5.0 });

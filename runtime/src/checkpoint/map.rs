@@ -1,10 +1,10 @@
 //! The bytes of a weights file: mapped from disk, or lying in the program.
 
-use core::ops::Deref;
+use core::ops::{Deref, Range};
 use std::fs::{self, File};
 use std::path::Path;
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 
 use super::{Error, file_error, io_error};
 
@@ -41,6 +41,17 @@ impl Bytes {
         // short while it is mapped is asked of the user in this folder's documentation.
         let map = unsafe { Mmap::map(handle) }.map_err(|e| io_error(file, e))?;
         Ok(Bytes::Map(map))
+    }
+}
+
+impl Bytes {
+    /// Lets the system fetch the bytes `range` from the disk while something else is computed.
+    pub(super) fn will_need(&self, range: Range<usize>) {
+        match self {
+            // Only a hint: where it fails, they come when they are read.
+            Bytes::Map(map) => _ = map.advise_range(Advice::WillNeed, range.start, range.len()),
+            Bytes::Static(_) => {}
+        }
     }
 }
 

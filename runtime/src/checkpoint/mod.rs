@@ -223,6 +223,16 @@ impl Checkpoint {
         self.tensors.iter().map(|(_, bytes)| bytes)
     }
 
+    /// Lets the system fetch the weights of `layer` from the disk; for the number of layers, the head's.
+    pub(crate) fn will_need(&self, layer: usize) {
+        let names = &self.config.family.spec().names;
+        if layer < self.config.layers {
+            self.tensors.will_need(&format!("{}{layer}.", names.layer));
+        } else {
+            self.tensors.will_need(if self.config.tied { names.embed } else { names.head });
+        }
+    }
+
     /// The weights of each layer, for [`Checkpoint::weights`].
     ///
     /// # Errors

@@ -184,6 +184,14 @@ impl Tensors {
         self.by_name.values().map(|place| place.entry.bytes.len() as u64).sum()
     }
 
+    /// Lets the system fetch every tensor whose name begins with `prefix`.
+    pub(super) fn will_need(&self, prefix: &str) {
+        let with = self.by_name.range(prefix.to_owned()..);
+        for (_, Place { shard, entry }) in with.take_while(|(name, _)| name.starts_with(prefix)) {
+            self.shards[*shard].bytes.will_need(entry.bytes.clone());
+        }
+    }
+
     fn place(&self, name: &str) -> Option<&Place> {
         self.by_name.get(name)
     }

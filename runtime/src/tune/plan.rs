@@ -196,7 +196,7 @@ fn cost(config: &Config, rows: usize, pieces: Pieces, layout: Layout) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use homespun_core::config::RopeScaling;
     use homespun_core::family::Family;
     use homespun_core::lora::Targets;
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     /// SmolLM2-135M.
-    const CONFIG: Config = Config {
+    pub(crate) const CONFIG: Config = Config {
         family: Family::Llama,
         dim: 576,
         hidden: 1536,
