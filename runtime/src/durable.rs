@@ -9,11 +9,17 @@
 //! A failure removes the temporary and leaves what was there. A cut or a kill can leave a temporary
 //! behind, which no reader looks at and [`sweep`] or [`sweep_killed`] removes.
 
+mod op;
+
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+use op::Asking;
+pub use op::Step;
+pub(crate) use op::{Before, Op, go_on};
 
 /// A write that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -27,35 +33,11 @@ pub struct Error {
     pub source: io::Error,
 }
 
-/// The steps of a durable write, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The temporary is made.
-    Create,
-    /// The contents are written.
-    Write,
-    /// The contents reach the disk.
-    Sync,
-    /// The temporary takes the place of the old one.
-    Rename,
-    /// The folder's entry reaches the disk.
-    SyncFolder,
-}
+/// Bytes between a writer and the file: what writing takes beside what it writes.
+const BUFFER: usize = 1 << 16;
 
-impl core::fmt::Display for Step {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Step::Create => "create",
-            Step::Write => "write",
-            Step::Sync => "sync",
-            Step::Rename => "rename",
-            Step::SyncFolder => "sync the folder",
-        })
-    }
-}
-
-/// Asked before every step; the tests' double fails some.
-type Before<'b> = &'b mut dyn FnMut(Step) -> io::Result<()>;
+/// Writes the contents of a file.
+pub type Fill<'f> = &'f dyn Fn(&mut dyn Write) -> io::Result<()>;
 
 /// Replaces the file `path` by `bytes`.
 ///
@@ -63,21 +45,59 @@ type Before<'b> = &'b mut dyn FnMut(Step) -> io::Result<()>;
 /// If `path` is there and no regular file (a folder, a device), or a step fails; up to the rename
 /// the old file is intact, after it the new one is whole.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_steps(path, bytes, &mut |_| Ok(()))
+    write_with(path, |out| out.write_all(bytes), &mut go_on)
 }
 
-fn write_steps(path: &Path, bytes: &[u8], before: Before<'_>) -> Result<(), Error> {
+/// Replaces the file `path` by what `fill` writes, which takes no memory but a small buffer.
+///
+/// # Errors
+/// As [`write`]; and if `fill` fails, which is told as a write that failed.
+pub(crate) fn write_with(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    before: Before<'_>,
+) -> Result<(), Error> {
     let run = Run { path };
     run.refuse_what_is_no_file()?;
     let temporary = run.temporary()?;
+    let rename = Op::Rename(&temporary, path);
     let renamed = run
-        .file(&temporary, bytes, before)
-        .and_then(|()| run.step(Step::Rename, before, || fs::rename(&temporary, path)));
+        .file(&temporary, fill, before)
+        .and_then(|()| run.step(rename, before, || fs::rename(&temporary, path)));
     if renamed.is_err() {
         fs::remove_file(&temporary).ok();
     }
     renamed?;
-    run.step(Step::SyncFolder, before, || sync_folder(parent(path)))
+    run.sync_parent(before)
+}
+
+/// Writes `values` in little-endian order, through a buffer on the stack.
+///
+/// # Errors
+/// If `out` takes no more.
+pub(crate) fn write_floats(values: &[f32], out: &mut dyn Write) -> io::Result<()> {
+    const CHUNK: usize = 1024;
+    let mut buffer = [0; 4 * CHUNK];
+    for chunk in values.chunks(CHUNK) {
+        let bytes = &mut buffer[..4 * chunk.len()];
+        for (four, value) in bytes.as_chunks_mut().0.iter_mut().zip(chunk) {
+            *four = value.to_le_bytes();
+        }
+        out.write_all(bytes)?;
+    }
+    Ok(())
+}
+
+/// Makes the folder `path`, unless it is there, so that a power cut does not take it away again.
+///
+/// # Errors
+/// If it cannot be made or its parent cannot be synced.
+pub(crate) fn make_folder(path: &Path, before: Before<'_>) -> Result<(), Error> {
+    let run = Run { path };
+    if !path.is_dir() {
+        run.step(Op::CreateFolder(path), before, || fs::create_dir(path))?;
+    }
+    run.sync_parent(before)
 }
 
 /// Replaces the folder `path` by one that holds just `files` (name, contents).
@@ -89,7 +109,7 @@ fn write_steps(path: &Path, bytes: &[u8], before: Before<'_>) -> Result<(), Erro
 /// # Errors
 /// If `path` holds something else, or a step fails; then what was there is intact.
 pub fn write_folder(path: &Path, files: &[(&str, &[u8])]) -> Result<(), Error> {
-    write_folder_steps(path, files, &mut |_| Ok(()))
+    write_folder_steps(path, files, &mut go_on)
 }
 
 fn write_folder_steps(
@@ -97,11 +117,29 @@ fn write_folder_steps(
     files: &[(&str, &[u8])],
     before: Before<'_>,
 ) -> Result<(), Error> {
+    let fills: Vec<_> = files
+        .iter()
+        .map(|&(name, bytes)| (name, move |out: &mut dyn Write| out.write_all(bytes)))
+        .collect();
+    let lent: Vec<(&str, Fill<'_>)> =
+        fills.iter().map(|(name, fill)| (*name, fill as Fill<'_>)).collect();
+    write_folder_with(path, &lent, before)
+}
+
+/// [`write_folder`] with contents that are written and never held whole.
+///
+/// # Errors
+/// As [`write_folder`]; and if a `Fill` fails, which is told as a write that failed.
+pub(crate) fn write_folder_with(
+    path: &Path,
+    files: &[(&str, Fill<'_>)],
+    before: Before<'_>,
+) -> Result<(), Error> {
     let run = Run { path };
     let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
     run.refuse_other_contents(&names)?;
     run.folder(&names, before, |temporary, before| {
-        files.iter().try_for_each(|(name, bytes)| run.file(&temporary.join(name), bytes, before))
+        files.iter().try_for_each(|(name, fill)| run.file(&temporary.join(name), fill, before))
     })
 }
 
@@ -117,7 +155,7 @@ pub fn fill_folder<E: From<Error>>(
     path: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    fill_folder_steps(path, fill, &mut |_| Ok(()))
+    fill_folder_steps(path, fill, &mut go_on)
 }
 
 fn fill_folder_steps<E: From<Error>>(
@@ -131,7 +169,7 @@ fn fill_folder_steps<E: From<Error>>(
         fill(temporary)?;
         for entry in fs::read_dir(temporary).map_err(run.fail(Step::Sync))? {
             let file = entry.map_err(run.fail(Step::Sync))?.path();
-            run.step(Step::Sync, before, || File::open(file)?.sync_all())?;
+            run.step(Op::Sync(&file), before, || File::open(&file)?.sync_all())?;
         }
         Ok(())
     })
@@ -235,11 +273,16 @@ impl Run<'_> {
 
     fn step(
         &self,
-        step: Step,
+        op: Op<'_>,
         before: Before<'_>,
         act: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), Error> {
-        before(step).and_then(|()| act()).map_err(self.fail(step))
+        before(op).and_then(|_| act()).map_err(self.fail(op.step()))
+    }
+
+    fn sync_parent(&self, before: Before<'_>) -> Result<(), Error> {
+        let parent = parent(self.path);
+        self.step(Op::SyncFolder(parent), before, || sync_folder(parent))
     }
 
     /// Makes a temporary folder, has it filled with synced files, and moves it to its place; what was
@@ -251,20 +294,20 @@ impl Run<'_> {
         fill: impl FnOnce(&Path, Before<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let temporary = self.temporary()?;
-        self.step(Step::Create, before, || fs::create_dir(&temporary))?;
+        self.step(Op::CreateFolder(&temporary), before, || fs::create_dir(&temporary))?;
         let _lock = lock(&temporary);
         let made = fill(&temporary, before).and_then(|()| {
-            self.step(Step::Sync, before, || sync_folder(&temporary))?;
+            self.step(Op::Sync(&temporary), before, || sync_folder(&temporary))?;
             // Filling may have taken hours.
             self.refuse_other_contents(names)?;
-            Ok(before(Step::Rename).map_err(self.fail(Step::Rename))?)
+            Ok(self.step(Op::Rename(&temporary, self.path), before, || Ok(()))?)
         });
         if let Err(error) = made {
             fs::remove_dir_all(&temporary).ok();
             return Err(error);
         }
         self.replace(&temporary, names)?;
-        let synced = self.step(Step::SyncFolder, before, || sync_folder(parent(self.path)));
+        let synced = self.sync_parent(before);
         remove_old(&temporary, names);
         Ok(synced?)
     }
@@ -296,16 +339,26 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes `file` with `bytes`, synced.
-    fn file(&self, file: &Path, bytes: &[u8], before: Before<'_>) -> Result<(), Error> {
-        before(Step::Create).map_err(self.fail(Step::Create))?;
-        let mut open = OpenOptions::new()
+    /// Makes `file` with what `fill` writes, synced.
+    fn file(
+        &self,
+        file: &Path,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        before: Before<'_>,
+    ) -> Result<(), Error> {
+        before(Op::Create(file)).map_err(self.fail(Step::Create))?;
+        let open = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(file)
             .map_err(self.fail(Step::Create))?;
-        self.step(Step::Write, before, || open.write_all(bytes))?;
-        self.step(Step::Sync, before, || open.sync_all())
+        let asking = Asking { path: file, file: open, before: &mut *before };
+        let mut out = BufWriter::with_capacity(BUFFER, asking);
+        let filled = fill(&mut out).and_then(|()| out.flush());
+        // Taken apart, the buffer is not written once more after a failure.
+        let open = out.into_parts().0.file;
+        filled.map_err(self.fail(Step::Write))?;
+        self.step(Op::Sync(file), before, || open.sync_all())
     }
 
     /// A name beside the target that nobody else uses.
@@ -396,5 +449,9 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+pub(crate) mod disk;
 #[cfg(test)]
 mod tests;

@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use homespun_runtime::cli::Cli;
+use homespun_runtime::cli::{Cli, Stopped};
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("homespun: {}", chain(&*error));
-            ExitCode::FAILURE
+            let stopped = error.downcast_ref::<Stopped>();
+            stopped.map_or(ExitCode::FAILURE, |stopped| ExitCode::from(stopped.status))
         }
     }
 }

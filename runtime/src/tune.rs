@@ -6,10 +6,14 @@
 //!          batch is at most all dialogues
 //! step     gradients of all micro-batches, added up; divided by the batch's target tokens;
 //!          clipped; AdamW
+//! cut      after any micro-batch: see `checkpoint` for what is kept, `store` for where
 //! ```
 
 mod checkpoint;
+mod key;
+pub mod pace;
 pub(crate) mod plan;
+pub mod store;
 
 use core::ops::Range;
 use std::time::Instant;
@@ -27,7 +31,7 @@ use crate::chat::Loss;
 use crate::dialogue::Dialogue;
 use crate::engine::{Base, Engine, Error};
 use crate::memory;
-pub use checkpoint::Checkpoint;
+use key::Key;
 pub use plan::{Budget, Demand, Plan};
 
 /// A dialogue as the model sees it.
@@ -152,6 +156,17 @@ pub struct Step {
     pub ends_epoch: bool,
 }
 
+/// How far [`Trainer::advance`] came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Event {
+    /// A micro-batch of a step that has more.
+    Part,
+    /// A step.
+    Step(Step),
+    /// To the end of the run, before.
+    Ended,
+}
+
 /// A training run: call [`step`](Self::step) until it gives `None`.
 pub struct Trainer<'t, 'm> {
     engine: &'t Engine<'m>,
@@ -163,12 +178,22 @@ pub struct Trainer<'t, 'm> {
     end: usize,
     at: usize,
     step: usize,
+    /// Micro-batches of the current step that are in the gradients.
+    parts: usize,
+    /// Sum of their losses.
+    nll: f64,
+    /// Seconds that they took.
+    spent: f64,
+    /// The current step's dialogues, or empty.
+    dialogues: Vec<usize>,
     order: Vec<usize>,
+    /// The epoch that `order` is of.
+    epoch: usize,
     /// Of what is trained alone, as are the moments.
     gradients: Vec<f32>,
     moments: [Vec<f32>; 2],
     updates: u64,
-    key: [u8; 32],
+    key: Key,
     plan: Plan,
     planned: u64,
     /// Whether weights are to be fetched ahead.
@@ -198,8 +223,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
             }
         };
         let trainable = adapter.config.trainable(engine.base().config());
-        let key = checkpoint::key(&options, examples, adapter);
-        let (plan, planned) = plan(engine, adapter, examples, &options, batch)?;
+        let key = Key::of(&options, examples, adapter);
+        let (plan, planned) = plan(engine, adapter, examples, &options, batch, None)?;
         let memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
         Ok(Self {
             engine,
@@ -210,7 +235,12 @@ impl<'t, 'm> Trainer<'t, 'm> {
             end,
             at: 0,
             step: 0,
+            parts: 0,
+            nll: 0.0,
+            spent: 0.0,
+            dialogues: Vec::new(),
             order: Vec::new(),
+            epoch: 0,
             gradients: vec![0.0; trainable],
             moments: [vec![0.0; trainable], vec![0.0; trainable]],
             updates: 0,
@@ -247,60 +277,71 @@ impl<'t, 'm> Trainer<'t, 'm> {
         self.adapter
     }
 
-    /// All that a later run needs to go on from here.
-    pub fn checkpoint(&self) -> Checkpoint {
-        let [first, second] = &self.moments;
-        Checkpoint {
-            key: self.key,
-            at: self.at as u64,
-            step: self.step as u64,
-            parameters: self.adapter.parameters.clone(),
-            first: first.clone(),
-            second: second.clone(),
-            best: None,
-            waited: 0,
-        }
+    /// What decides the order of additions, and so every last bit.
+    pub fn plan_words(&self) -> Vec<u64> {
+        self.plan.words().to_vec()
     }
 
-    /// Goes on from `checkpoint`; false, and nothing changes, if it is of another run.
-    pub fn resume(&mut self, checkpoint: &Checkpoint) -> bool {
-        let (n, trained) = (self.adapter.parameters.len(), self.gradients.len());
-        let moments = [&checkpoint.first, &checkpoint.second];
-        if checkpoint.key != self.key
-            || checkpoint.parameters.len() != n
-            || moments.iter().any(|moment| moment.len() != trained)
-        {
-            return false;
-        }
-        self.at = checkpoint.at as usize;
-        self.step = checkpoint.step as usize;
-        self.updates = checkpoint.step;
-        self.adapter.parameters.clone_from(&checkpoint.parameters);
-        self.moments = [checkpoint.first.clone(), checkpoint.second.clone()];
-        self.order.clear();
-        true
+    /// Lays memory out anew, in the pieces that `words` say.
+    ///
+    /// # Errors
+    /// If there is not enough of it for them.
+    fn plan_again(&mut self, words: &[u64]) -> Result<(), Error> {
+        let (examples, options) = (self.examples, &self.options);
+        let (plan, planned) =
+            plan(self.engine, self.adapter, examples, options, self.batch, Some(words))?;
+        self.memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
+        (self.plan, self.planned) = (plan, planned);
+        Ok(())
     }
 
     /// Makes one step; `None` once the run has ended.
     ///
     /// # Errors
+    /// As [`advance`](Self::advance).
+    pub fn step(&mut self) -> Result<Option<Step>, Error> {
+        loop {
+            match self.advance()? {
+                Event::Part => {}
+                Event::Step(step) => return Ok(Some(step)),
+                Event::Ended => return Ok(None),
+            }
+        }
+    }
+
+    /// Computes one micro-batch, and after a step's last one makes the step.
+    ///
+    /// # Errors
     /// If the model fails, or the loss or the gradient is not finite; the adapter is then as it was
     /// before the step.
-    pub fn step(&mut self) -> Result<Option<Step>, Error> {
+    pub fn advance(&mut self) -> Result<Event, Error> {
         if self.at >= self.end {
-            return Ok(None);
+            return Ok(Event::Ended);
         }
         let start = Instant::now();
         let range = self.at..self.at.saturating_add(self.batch).min(self.end);
-        let batch: Vec<usize> = range.clone().map(|place| self.example_at(place)).collect();
+        if self.dialogues.is_empty() {
+            self.dialogues = range.clone().map(|place| self.example_at(place)).collect();
+        }
+        let batch = core::mem::take(&mut self.dialogues);
         let targets: usize = batch.iter().map(|&i| self.examples[i].target_tokens()).sum();
         let tokens = batch.iter().map(|&i| self.examples[i].tokens.len()).sum();
-        self.gradients.fill(0.0);
-        let mut nll = 0.0;
-        for micro in self.micro_batches(&batch) {
-            nll += self.accumulate(&batch[micro], 1.0 / targets as f32)?;
+        if self.parts == 0 {
+            self.gradients.fill(0.0);
         }
-        let loss = nll / targets as f64;
+        let micros = self.micro_batches(&batch);
+        if let Some(micro) = micros.get(self.parts) {
+            self.nll += self.accumulate(&batch[micro.clone()], 1.0 / targets as f32)?;
+            self.parts += 1;
+        }
+        self.spent += start.elapsed().as_secs_f64();
+        if self.parts < micros.len() {
+            self.dialogues = batch;
+            return Ok(Event::Part);
+        }
+        let start = Instant::now();
+        self.parts = 0;
+        let loss = core::mem::take(&mut self.nll) / targets as f64;
         let clip = if self.options.clip > 0.0 { self.options.clip } else { f64::INFINITY };
         let grad_norm = adamw::clip(&mut self.gradients, clip);
         if !loss.is_finite() || !grad_norm.is_finite() {
@@ -319,26 +360,27 @@ impl<'t, 'm> Trainer<'t, 'm> {
         self.step += 1;
         self.at = range.end;
         let n = self.examples.len();
-        Ok(Some(Step {
+        Ok(Event::Step(Step {
             step: self.step,
             loss,
             lr,
             grad_norm,
             tokens,
-            seconds: start.elapsed().as_secs_f64(),
+            seconds: core::mem::take(&mut self.spent) + start.elapsed().as_secs_f64(),
             ends_epoch: range.end / n > range.start / n,
         }))
     }
 
     /// The dialogue at `place` of the order.
     fn example_at(&mut self, place: usize) -> usize {
-        let n = self.examples.len();
+        let (n, epoch) = (self.examples.len(), place / self.examples.len());
         if !self.options.shuffle {
             return place % n;
         }
-        if place.is_multiple_of(n) || self.order.is_empty() {
+        if epoch != self.epoch || self.order.is_empty() {
             self.order = (0..n).collect();
-            Rng::new(hash(&[self.options.seed, (place / n) as u64])).shuffle(&mut self.order);
+            self.epoch = epoch;
+            Rng::new(hash(&[self.options.seed, epoch as u64])).shuffle(&mut self.order);
         }
         self.order[place % n]
     }
@@ -374,13 +416,14 @@ impl<'t, 'm> Trainer<'t, 'm> {
 }
 
 /// The layout of a run whose gradients and moments are not there yet, and what the whole process then
-/// takes.
+/// takes; in the pieces of `words`, if there are any.
 fn plan(
     engine: &Engine,
     adapter: &Adapter,
     examples: &[Example],
     options: &Options,
     batch: usize,
+    words: Option<&[u64]>,
 ) -> Result<(Plan, u64), Error> {
     let mut rows: Vec<usize> = examples.iter().map(|example| example.lend().rows()).collect();
     rows.sort_unstable_by(|a, b| b.cmp(a));
@@ -400,9 +443,12 @@ fn plan(
     let to_come = (3 * 4 * trained + adapter.norm_bytes(engine.model())) as u64;
     let available = engine.budget().available(to_come);
     let now = memory::anonymous_bytes();
-    let plan = match options.micro_batch {
-        Some(n) => Plan::of_rows(&demand, available, n.saturating_mul(rows[0]).min(demand.batch)),
-        None => Plan::choose(&demand, available),
+    let plan = match (words, options.micro_batch) {
+        (Some(words), _) => Plan::of_words(&demand, available, words),
+        (None, Some(n)) => {
+            Plan::of_rows(&demand, available, n.saturating_mul(rows[0]).min(demand.batch))
+        }
+        (None, None) => Plan::choose(&demand, available),
     };
     let plan = plan.map_err(|needed| Error::TooLittleMemory {
         needed: engine.budget().needed(to_come, needed),

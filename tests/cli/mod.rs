@@ -16,6 +16,7 @@ mod chat;
 mod demo;
 mod help;
 mod identity;
+mod interrupt;
 mod merge;
 mod personalize;
 mod quantise;

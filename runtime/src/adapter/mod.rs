@@ -115,9 +115,13 @@ impl Adapter {
     /// # Panics
     /// If the parameters are not those of `config` on `base`.
     pub fn save(&self, path: &Path, base: &Config) -> Result<(), Error> {
-        let [config, tensors] = self.files(base)?;
-        durable::write_folder(path, &[(CONFIG_FILE, &config), (TENSORS_FILE, &tensors)])?;
-        Ok(())
+        self.assert_fits(base);
+        let config = config::render(self);
+        let files: [(&str, durable::Fill<'_>); 2] = [
+            (CONFIG_FILE, &|out| out.write_all(&config)),
+            (TENSORS_FILE, &|out| tensors::write(self, base, out)),
+        ];
+        Ok(durable::write_folder_with(path, &files, &mut durable::go_on)?)
     }
 
     /// The contents of the folder's two files, [`CONFIG_FILE`] and [`TENSORS_FILE`].
@@ -128,8 +132,16 @@ impl Adapter {
     /// # Panics
     /// If the parameters are not those of `config` on `base`.
     pub fn files(&self, base: &Config) -> Result<[Vec<u8>; 2], Error> {
+        self.assert_fits(base);
+        let mut tensors = Vec::new();
+        tensors::write(self, base, &mut tensors).map_err(|source| {
+            Error::Read(checkpoint::Error::Io { file: TENSORS_FILE.into(), source })
+        })?;
+        Ok([config::render(self), tensors])
+    }
+
+    fn assert_fits(&self, base: &Config) {
         assert_eq!(self.parameters.len(), self.config.parameters(base), "parameters and config");
-        Ok([config::render(self), tensors::render(self, base)])
     }
 
     /// The adapter as the model takes it.

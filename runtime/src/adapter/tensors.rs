@@ -2,6 +2,7 @@
 //! memory.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Adapter, Error, TENSORS_FILE, identity};
 use crate::checkpoint::header::{Entry, header_bytes, read_header, read_metadata};
 use crate::checkpoint::{self, Object, file_error, io_error};
-use crate::state;
+use crate::{durable, state};
 
 /// One tensor of the adapter: its name in the file, its shape and where it begins in memory.
 struct Part {
@@ -149,15 +150,18 @@ fn fill<const N: usize>(values: &mut [f32], bytes: &[u8], convert: impl Fn([u8; 
     }
 }
 
-/// The file's contents: its header, and the tensors in the order of memory.
-pub(super) fn render(adapter: &Adapter, base: &Config) -> Vec<u8> {
+/// Writes the file's contents: its header, and the tensors in the order of memory, which are never
+/// copied whole.
+///
+/// # Errors
+/// If `out` takes no more.
+pub(super) fn write(adapter: &Adapter, base: &Config, out: &mut dyn Write) -> io::Result<()> {
     let parts = parts(&adapter.config, base);
-    let mut bytes = header(adapter, &parts);
+    out.write_all(&header(adapter, &parts))?;
     for part in &parts {
-        let values = &adapter.parameters[part.start..][..part.len()];
-        bytes.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        durable::write_floats(&adapter.parameters[part.start..][..part.len()], out)?;
     }
-    bytes
+    Ok(())
 }
 
 /// What comes before the tensors, which lie without gaps.

@@ -22,9 +22,10 @@ use crate::personalize::annotate::Person;
 use crate::personalize::evaluate::{Evaluation, evaluate, rouge1};
 use crate::personalize::presets::{PAPER, Plan, Trigger};
 use crate::personalize::score::{Features, Scorer};
-use crate::personalize::{self, Selection, Stream};
+use crate::personalize::{self, Rounds, Selection, Stream};
 use crate::progress::Progress;
 use crate::state::{Record, State};
+use crate::tune::pace::{Every, Pace, Stop};
 use crate::tune::{Length, Options};
 
 /// Watch the built-in model learn one person from a stream of dialogues
@@ -203,12 +204,14 @@ impl Arms<'_> {
         let selection =
             Selection { policy, lexicons: self.book, scoring: Scoring::default(), frozen: false };
         let mut person = Person::Replay(stream, 0);
+        let stop = Stop::never();
+        let pace = Pace { every: Every::default(), any_isa: false, stop: &stop };
         personalize::run(
             self.engine,
             &mut state,
             Stream { dialogues: stream, features: Some(self.features) },
             selection,
-            &self.size.plan,
+            Rounds { plan: &self.size.plan, pace },
             &mut person,
             |_, _| {},
         )?;

@@ -7,6 +7,7 @@ mod chat;
 mod demo;
 mod evaluate;
 mod generate;
+mod interrupt;
 mod logits;
 mod merge;
 mod options;
@@ -23,6 +24,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand};
 
 use crate::dialogue::{self, Dialogue};
+pub use interrupt::Stopped;
 use options::Machine;
 
 /// How a command ends; the message names the file and the field.

@@ -10,6 +10,7 @@ use homespun_core::select::policy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::interrupt::{InterruptArgs, stopped};
 use super::options::{
     LexiconArgs, Machine, MemoryArgs, ModelArgs, ScoringArgs, VariantArgs, print_json, say,
 };
@@ -20,7 +21,7 @@ use crate::engine::{Engine, Sampling};
 use crate::memory::Watch;
 use crate::personalize::annotate::Person;
 use crate::personalize::presets::{self, Plan, Trigger};
-use crate::personalize::{self, Selection, Stream, evaluate, round};
+use crate::personalize::{self, Rounds, Selection, Stream, evaluate, round};
 use crate::progress::Progress;
 use crate::state::{Record, State};
 use crate::tune::Length;
@@ -28,7 +29,7 @@ use crate::tune::Length;
 /// Learn a person from a stream of dialogues: select, annotate, synthesise, fine-tune
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  homespun personalize --model builtin --stream stream.jsonl --state me --held-out held_out.jsonl\n\nRun again, it goes on at the first dialogue that it has not seen."
+    after_help = "Example:\n  homespun personalize --model builtin --stream stream.jsonl --state me --held-out held_out.jsonl\n\nRun again, it goes on at the first dialogue that it has not seen, or within the round that was interrupted. A first SIGINT, SIGTERM or SIGHUP during a round's training writes a checkpoint and ends with the status 130, 143 or 129."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -97,6 +98,8 @@ pub(crate) struct Args {
     /// Seed of every random choice
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    interrupt: InterruptArgs,
     /// Stop at the first line that cannot be read
     #[arg(long)]
     strict: bool,
@@ -108,6 +111,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let (start, watch) = (Instant::now(), Watch::start());
     let plan = args.plan()?;
+    let stop = args.interrupt.stop()?;
     let scoring = args.scoring.get()?;
     let policy = policy_named(&args.policy)?;
     let base = args.model.open()?;
@@ -156,15 +160,19 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         // What else it might be, `plan` has refused.
         _ => Person::Replay(&stream, personalize::place(&state, &stream).first),
     };
-    personalize::run(
+    let ran = personalize::run(
         engine,
         &mut state,
         Stream { dialogues: &stream, features: None },
         selection,
-        &plan,
+        Rounds { plan: &plan, pace: args.interrupt.pace(&stop) },
         &mut person,
         |state, report| eprintln!("{}", round_line(state, report)),
-    )?;
+    );
+    if let Err(personalize::Error::Stopped(cause)) = ran {
+        return stopped(cause, args.state.display());
+    }
+    ran?;
     let after = match held_out.as_deref() {
         Some(dialogues) => Some(measure(current(&state, &engine)?, dialogues)?),
         None => None,

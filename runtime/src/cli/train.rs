@@ -1,26 +1,40 @@
 //! `homespun train`: LoRA over the dialogues of a file, without a state directory.
+//!
+//! ```text
+//! OUT             the adapter: once it is there, the command has nothing to do
+//! OUT.training/   checkpoints and a lock, until then
+//! ```
 
-use std::fs::OpenOptions;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+mod log;
+mod place;
+
+use std::path::{Path, PathBuf};
 
 use homespun_core::lora::{LoraConfig, Target, Targets};
 use homespun_core::schedule::Schedule;
-use serde_json::json;
 
 use super::Outcome;
+use super::interrupt::{InterruptArgs, stopped};
 use super::options::{AnyBase, Machine, MemoryArgs, ModelArgs, VariantArgs};
 use crate::adapter::{self, Adapter};
 use crate::chat::Loss;
 use crate::durable;
 use crate::engine::Engine;
 use crate::progress::Progress;
-use crate::tune::{self, Length, Options, Trainer};
+use crate::tune::pace::Keeper;
+use crate::tune::store::{Judged, Store};
+use crate::tune::{self, Event, Length, Options, Trainer};
+use log::Log;
+use place::Place;
 
 /// Fine-tune a LoRA adapter; `--out` is a plain PEFT folder
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  homespun train --model builtin --data dialogues.jsonl --out adapter --epochs 3"
+    after_help = "Example:\n  homespun train --model builtin --data dialogues.jsonl --out adapter --epochs 3\n\n\
+Interrupted in any way, be it by a kill or a power cut, the same command goes on from the last \
+checkpoint and ends with the same adapter to the bit, whatever --threads says. Checkpoints are in \
+OUT.training until the adapter is written. At a first SIGINT, SIGTERM or SIGHUP it writes one and \
+ends with the status 130, 143 or 129; at a second it ends at once. At its --deadline it ends with 0."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -99,16 +113,22 @@ pub(crate) struct Args {
     /// A JSON line a step: step, loss, lr, grad_norm, tokens, seconds
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    #[command(flatten)]
+    interrupt: InterruptArgs,
+    /// Discard what was interrupted and begin again
+    #[arg(long)]
+    restart: bool,
     /// Stop at the first line that cannot be read
     #[arg(long)]
     strict: bool,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    if args.out.join(adapter::CONFIG_FILE).exists() {
-        eprintln!("{}: finished already; nothing to do", args.out.display());
+    if is_finished(&args.out) {
+        Place::clear(&args.out);
         return Ok(());
     }
+    let stop = args.interrupt.stop()?;
     durable::check_folder(&args.out, &[adapter::CONFIG_FILE, adapter::TENSORS_FILE])?;
     let mode = loss_mode(&args.loss)?;
     let options = args.options()?;
@@ -133,30 +153,74 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     if examples.is_empty() {
         return Err(format!("{}: no dialogue has a target", args.data.display()).into());
     }
-    let mut log = match &args.log {
-        Some(path) => {
-            let file = OpenOptions::new().create(true).write(true).truncate(true).open(path);
-            let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
-            Some((BufWriter::new(file), path.display()))
+    let place = Place::open(&args.out)?;
+    // Another process may have ended what this one was about to begin.
+    if is_finished(&args.out) {
+        return Ok(());
+    }
+    let mut trainer = Trainer::new(&engine, &mut adapter, &examples, options)?;
+    let store = Store::new(place.folder(), base.checkpoint().base_hash());
+    let mut keeper = Keeper::new(store, args.interrupt.pace(&stop));
+    if args.restart {
+        keeper.discard()?;
+    }
+    match keeper.resume(&mut trainer) {
+        Ok(None) => {}
+        Ok(Some(cut)) => {
+            let (done, steps, folder) = (trainer.steps_done(), trainer.steps(), place.folder());
+            eprintln!("{}: going on after step {done} of {steps}", folder.display());
+            if let Some(damaged) = cut.damaged {
+                eprintln!("{}: {damaged}; the other one is taken", folder.display());
+            }
+            if let Some(isa) = cut.other_isa {
+                eprintln!("{}: was begun with --isa {isa}; other bits result", folder.display());
+            }
         }
+        Err(error) if error.is_of_another() => {
+            return Err(format!("{error}; --restart discards it").into());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let mut log = match &args.log {
+        Some(path) => Some(Log::open(path, trainer.steps_done())?),
         None => None,
     };
-    let mut trainer = Trainer::new(&engine, &mut adapter, &examples, options)?;
     let mut progress = Progress::new("train", trainer.steps());
-    while let Some(step) = trainer.step()? {
-        progress.advance(1, step.tokens);
-        if let Some((log, path)) = &mut log {
-            let line = json!({
-                "step": step.step, "loss": step.loss, "lr": step.lr,
-                "grad_norm": step.grad_norm, "tokens": step.tokens, "seconds": step.seconds,
-            });
-            let written = writeln!(log, "{line}").and_then(|()| log.flush());
-            written.map_err(|error| format!("{path}: {error}"))?;
+    progress.advance(trainer.steps_done(), 0);
+    loop {
+        let event = trainer.advance()?;
+        match &event {
+            Event::Ended => break,
+            Event::Part => {}
+            Event::Step(step) => {
+                progress.advance(1, step.tokens);
+                if let Some(log) = &mut log {
+                    log.write(step)?;
+                }
+            }
+        }
+        if keeper.is_due(&event) {
+            if let Some(log) = &log {
+                log.sync()?;
+            }
+            if let Some(cause) = keeper.save(&trainer, Judged::default())? {
+                drop(progress);
+                return stopped(cause, place.folder().display());
+            }
         }
     }
     drop(progress);
     adapter.save(&args.out, base.config())?;
+    keeper.discard()?;
     Ok(())
+}
+
+fn is_finished(out: &Path) -> bool {
+    let finished = out.join(adapter::CONFIG_FILE).exists();
+    if finished {
+        eprintln!("{}: finished already; nothing to do", out.display());
+    }
+    finished
 }
 
 impl Args {

@@ -3,14 +3,14 @@
 use super::*;
 
 /// Fails the step number `fail`, counted from 0, and tells which that was.
-fn failing(fail: usize, seen: &mut Option<Step>) -> impl FnMut(Step) -> io::Result<()> {
+fn failing(fail: usize, seen: &mut Option<Step>) -> impl FnMut(Op<'_>) -> io::Result<usize> {
     let mut count = 0;
-    move |step| {
+    move |op| {
         count += 1;
         if count <= fail {
-            return Ok(());
+            return Ok(usize::MAX);
         }
-        *seen = Some(seen.unwrap_or(step));
+        *seen = Some(seen.unwrap_or(op.step()));
         Err(io::Error::from(io::ErrorKind::StorageFull))
     }
 }
@@ -67,7 +67,7 @@ fn whichever_step_fails_the_file_is_the_old_or_the_new_one() {
         let file = folder.path().join("state.json");
         write(&file, b"old").expect("first");
         let mut seen = None;
-        let result = write_steps(&file, b"new", &mut failing(fail, &mut seen));
+        let result = write_with(&file, |out| out.write_all(b"new"), &mut failing(fail, &mut seen));
         let now = fs::read(&file).expect("read");
         assert_eq!(names(folder.path()), ["state.json"], "a temporary stayed");
         let Some(step) = seen else {
@@ -165,7 +165,12 @@ fn files_that_come_while_a_folder_is_made_stay_and_end_it() {
             let out = folder.path().join("model");
             fs::create_dir(&out).expect("empty");
             let letter = || fs::write(out.join("letter"), b"dear");
-            let mut before = |step| if step == late { letter() } else { Ok(()) };
+            let mut before = |op: Op<'_>| {
+                if op.step() == late {
+                    letter()?;
+                }
+                Ok(usize::MAX)
+            };
             let fill = |place: &Path| {
                 fs::write(place.join("a"), b"2").expect("a");
                 Ok::<_, Error>(())

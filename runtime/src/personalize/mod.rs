@@ -23,6 +23,8 @@ use crate::engine::{self, Engine};
 use crate::lexicon::Table;
 use crate::progress::Progress;
 use crate::state::{self, State};
+use crate::tune::pace::{Cause, Pace};
+use crate::tune::store;
 use crate::{adapter, durable};
 use annotate::Person;
 use buffer::Buffer;
@@ -50,6 +52,12 @@ pub enum Error {
     /// A file of the state.
     #[error(transparent)]
     Write(#[from] durable::Error),
+    /// The checkpoint of a round.
+    #[error(transparent)]
+    Checkpoint(#[from] store::Error),
+    /// It was told to stop; run again, it goes on.
+    #[error("stopped: {0}")]
+    Stopped(Cause),
 }
 
 /// What is computed once for a stream: how dialogues are scored and who decides.
@@ -72,6 +80,15 @@ pub struct Stream<'a> {
     pub dialogues: &'a [Dialogue],
     /// Their features, where they are known already.
     pub features: Option<&'a [Features]>,
+}
+
+/// What rounds are run by.
+#[derive(Clone, Copy)]
+pub struct Rounds<'a> {
+    /// What each depends on.
+    pub plan: &'a Plan,
+    /// When it writes checkpoints, and when it stops.
+    pub pace: Pace<'a>,
 }
 
 /// Where a stream stands in a state.
@@ -115,21 +132,22 @@ impl Seen {
     }
 }
 
-/// Reads `stream` from its `place` on: observes every dialogue and runs rounds as `plan` says.
+/// Reads `stream` from its `place` on: observes every dialogue and runs rounds as `rounds` says.
 ///
 /// # Errors
 /// If the model, the buffer or a file of the state fails; the state then stands at a dialogue that
-/// was seen before.
+/// was seen before. [`Error::Stopped`] if it was told to stop.
 pub fn run(
     engine: Engine,
     state: &mut State,
     stream: Stream,
     selection: Selection,
-    plan: &Plan,
+    rounds: Rounds,
     person: &mut Person,
     mut on_round: impl FnMut(&State, &round::Report),
 ) -> Result<(), Error> {
     let Stream { dialogues, features } = stream;
+    let Rounds { plan, pace } = rounds;
     let place = place(state, dialogues);
     let mut buffer = Buffer::open(state, engine.model().config.dim)?;
     // A cut between a put and its save leaves one dialogue in the buffer that the record has not
@@ -148,12 +166,17 @@ pub fn run(
     state.record.stream_hash = seen.hex();
     let resumed = state.record.in_round;
     if resumed {
-        let report = round::round(engine, state, &mut buffer, person, plan)?;
+        let report = round::round(engine, state, &mut buffer, person, rounds)?;
         on_round(state, &report);
     }
     // Those of the buffer that a round has asked for and that have no answer yet.
     let mut asked = if resumed { buffer.unannotated() } else { 0 };
     for (at, dialogue) in dialogues.iter().enumerate().skip(next) {
+        if let Some(cause) = pace.stop.cause() {
+            state.record.stream_hash = seen.hex();
+            state.save()?;
+            return Err(Error::Stopped(cause));
+        }
         let own;
         let features = match features {
             Some(features) => &features[at],
@@ -193,7 +216,7 @@ pub fn run(
         };
         if due {
             state.record.stream_hash = seen.hex();
-            let report = round::round(engine, state, &mut buffer, person, plan)?;
+            let report = round::round(engine, state, &mut buffer, person, rounds)?;
             on_round(state, &report);
             asked = buffer.unannotated();
         } else if stored || state.record.seen.is_multiple_of(SAVE_EVERY) {
@@ -221,7 +244,7 @@ pub fn run(
         );
     }
     if rest {
-        let report = round::round(engine, state, &mut buffer, person, plan)?;
+        let report = round::round(engine, state, &mut buffer, person, rounds)?;
         on_round(state, &report);
     }
     Ok(())

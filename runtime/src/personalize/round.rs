@@ -4,7 +4,8 @@
 //! 1 ask        every buffered dialogue without an annotation; write the answers into the buffer
 //! 2 synthesise questions for what was annotated and has none yet; synthesised.jsonl
 //! 3 tune       the current adapter goes on with a fresh optimiser, over responses to questions and
-//!              to synthesised questions; a tenth of the dialogues may be held out to stop early
+//!              to synthesised questions; a tenth of the dialogues may be held out to stop early;
+//!              cut anywhere, it goes on from the checkpoint in training/
 //! 4 install    adapters/N+1, then state.json names it; a loss that did not fall installs nothing
 //! ```
 
@@ -13,18 +14,20 @@ use std::fs;
 
 use homespun_core::rng::hash;
 
-use super::Error;
 use super::annotate::{Person, Reply};
 use super::buffer::{Buffer, Held};
 use super::presets::{Plan, Trigger};
 use super::synthesise::{Rejected, Variant, synthesise};
+use super::{Error, Rounds};
 use crate::adapter::Adapter;
 use crate::dialogue::{Dialogue, Role};
 use crate::durable;
 use crate::engine::Engine;
 use crate::progress::Progress;
 use crate::state::{self, State};
-use crate::tune::{self, Checkpoint, Example, Options, Trainer};
+use crate::tune::pace::Keeper;
+use crate::tune::store::{Judged, Store};
+use crate::tune::{self, Event, Example, Options, Trainer};
 
 /// Dialogues of which one is held out.
 const HELD_OUT_OF: u64 = 10;
@@ -54,13 +57,15 @@ pub struct Report {
 ///
 /// # Errors
 /// If the model, the buffer or a file of the state fails; the current adapter is then still there.
+/// [`Error::Stopped`] if it was told to stop.
 pub fn round(
     engine: Engine,
     state: &mut State,
     buffer: &mut Buffer,
     person: &mut Person,
-    plan: &Plan,
+    rounds: Rounds,
 ) -> Result<Report, Error> {
+    let plan = rounds.plan;
     let mut report = Report::default();
     state.record.in_round = true;
     state.save()?;
@@ -106,7 +111,7 @@ pub fn round(
     start.config.freeze_a = plan.lora.freeze_a;
     start.trained_on = Some(engine.base().hashes());
     engine.prepare(&mut start)?;
-    if let Some(tuned) = tune(engine, start, &train, &held_out, plan, state, &mut report)? {
+    if let Some(tuned) = tune(engine, start, &train, &held_out, rounds, state, &mut report)? {
         let generation = state.record.generation + 1;
         let folder = state.adapter(generation);
         // A folder that no record names is what a cut round left behind.
@@ -270,10 +275,11 @@ fn tune(
     mut adapter: Adapter,
     train: &[Example],
     held_out: &[Example],
-    plan: &Plan,
+    rounds: Rounds,
     state: &State,
     report: &mut Report,
 ) -> Result<Option<Adapter>, Error> {
+    let Rounds { plan, pace } = rounds;
     let judged = if held_out.is_empty() { train } else { held_out };
     let loss = |adapter: &Adapter| -> Result<f64, crate::engine::Error> {
         let (nll, tokens) = engine.loss(Some(adapter), judged)?;
@@ -287,37 +293,51 @@ fn tune(
     let mut waited = 0;
     let mut trainer = Trainer::new(&engine, &mut adapter, train, options)?;
     let mut progress = Progress::new("fine-tune", trainer.steps());
-    let file = state.training().join("checkpoint");
-    if let Some(cut) = Checkpoint::load(&file).filter(|cut| trainer.resume(cut)) {
-        progress.advance(trainer.steps_done(), 0);
-        waited = cut.waited as usize;
-        if let Some((loss, parameters)) = cut.best {
-            report.loss_after = loss;
-            best = Some(Adapter { parameters, ..trainer.adapter().clone() });
+    let store = Store::new(&state.training(), state.record.base.weights.clone());
+    let mut keeper = Keeper::new(store, pace);
+    match keeper.resume(&mut trainer) {
+        Ok(None) => {}
+        Ok(Some(cut)) => {
+            progress.advance(trainer.steps_done(), 0);
+            waited = cut.waited;
+            if let Some((loss, parameters)) = cut.best {
+                report.loss_after = loss;
+                best = Some(Adapter { parameters, ..trainer.adapter().clone() });
+            }
         }
+        Err(error) if error.is_of_another() => {
+            progress.say(&format!("{error}; the round's training begins again"));
+            keeper.discard()?;
+        }
+        Err(error) => return Err(error.into()),
     }
-    while let Some(step) = trainer.step()? {
-        progress.advance(1, step.tokens);
-        if !step.ends_epoch {
-            continue;
-        }
-        if !held_out.is_empty() {
-            let now = loss(trainer.adapter())?;
-            if now < report.loss_after {
-                (report.loss_after, waited) = (now, 0);
-                best = Some(trainer.adapter().clone());
-            } else {
-                waited += 1;
-                if waited >= plan.patience {
-                    break;
+    loop {
+        let event = trainer.advance()?;
+        match event {
+            Event::Ended => break,
+            Event::Part => {}
+            Event::Step(step) => {
+                progress.advance(1, step.tokens);
+                if step.ends_epoch && !held_out.is_empty() {
+                    let now = loss(trainer.adapter())?;
+                    if now < report.loss_after {
+                        (report.loss_after, waited) = (now, 0);
+                        best = Some(trainer.adapter().clone());
+                    } else {
+                        waited += 1;
+                        if waited >= plan.patience as u64 {
+                            break;
+                        }
+                    }
                 }
             }
         }
-        fs::create_dir_all(state.training()).map_err(state::Error::io(&state.training()))?;
-        let mut cut = trainer.checkpoint();
-        cut.best = best.as_ref().map(|best| (report.loss_after, best.parameters.clone()));
-        cut.waited = waited as u64;
-        cut.save(&file)?;
+        if keeper.is_due(&event) {
+            let best = best.as_ref().map(|best| (report.loss_after, &best.parameters[..]));
+            if let Some(cause) = keeper.save(&trainer, Judged { best, waited })? {
+                return Err(Error::Stopped(cause));
+            }
+        }
     }
     report.steps = trainer.steps_done();
     drop(progress);

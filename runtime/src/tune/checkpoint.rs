@@ -1,121 +1,194 @@
-//! A training run cut at the end of an epoch: what it takes to go on bit-identically.
+//! One file that holds a training run between two micro-batches, to the bit.
 //!
 //! ```text
-//! file   [ version: 1 byte ][ postcard of Checkpoint ][ SHA-256 of all before: 32 bytes ]
-//! key    SHA-256 of the options, the examples and the adapter that the run started from
+//! 0            8              12           16
+//! | "homespun" | version: u32 | n: u32     | n bytes: postcard of Header
+//!              | parameters | first moments | second moments | gradient | best parameters
+//!              | SHA-256 of all before: 32 bytes |
 //! ```
-//! A file of another run, another version or with a wrong sum is as good as none: the run starts
-//! again.
+//! Each vector is f32, as long as the header says of it: a gradient is there in the middle of a step,
+//! best parameters once a round has some. All integers and floats are little-endian. Vectors go to and
+//! from the file through a small buffer and are never copied whole. Random draws need no state: order
+//! and dropout are hashes of the seed with the epoch, the step and the place.
 
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Example, Options};
-use crate::adapter::Adapter;
-use crate::durable;
+use super::key::Key;
+use crate::durable::write_floats;
 
-const VERSION: u8 = 1;
+const MAGIC: &[u8; 8] = b"homespun";
+const VERSION: u32 = 2;
 
-/// The state of a run between two steps.
+/// The longest header that is read; a real one has some 300 bytes.
+const MAX_HEADER: usize = 1 << 16;
+
+/// Bytes of a read.
+const BUFFER: usize = 1 << 16;
+
+/// Vectors of a file.
+pub(super) const VECTORS: usize = 5;
+
+/// Everything but the vectors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    pub(super) key: [u8; 32],
+pub(super) struct Header {
+    /// One more than that of the checkpoint before.
+    pub(super) number: u64,
+    pub(super) key: Key,
+    /// The kernels that computed it.
+    pub(super) isa: String,
+    /// As [`plan_words`](super::Trainer::plan_words) gives them.
+    pub(super) plan: Vec<u64>,
+    /// Dialogues of the order that were learned.
     pub(super) at: u64,
+    /// Steps made: the place in the schedule, and what dropout draws by.
     pub(super) step: u64,
-    pub(super) parameters: Vec<f32>,
-    pub(super) first: Vec<f32>,
-    pub(super) second: Vec<f32>,
-    /// The best parameters so far and their loss, for a run that stops early.
-    pub best: Option<(f64, Vec<f32>)>,
-    /// Epochs since then.
-    pub waited: u64,
+    /// Updates that the moments know of.
+    pub(super) updates: u64,
+    /// Micro-batches of the next step that are in the gradient, and the sum of their losses.
+    pub(super) parts: u64,
+    pub(super) nll: f64,
+    /// The loss of the best parameters, and epochs since then.
+    pub(super) best: Option<f64>,
+    pub(super) waited: u64,
+    /// Numbers in each vector.
+    pub(super) lengths: [u64; VECTORS],
 }
 
-/// What tells this run from any other.
-pub(super) fn key(options: &Options, examples: &[Example], adapter: &Adapter) -> [u8; 32] {
+/// Writes a file's contents.
+///
+/// # Errors
+/// If `out` takes no more.
+pub(super) fn write(
+    header: &Header,
+    vectors: [&[f32]; VECTORS],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut out = Hashing { hash: Sha256::new(), inner: out };
+    let text = postcard::to_stdvec(header).map_err(io::Error::other)?;
+    out.write_all(MAGIC)?;
+    out.write_all(&VERSION.to_le_bytes())?;
+    out.write_all(&(text.len() as u32).to_le_bytes())?;
+    out.write_all(&text)?;
+    for vector in vectors {
+        write_floats(vector, &mut out)?;
+    }
+    let sum = out.hash.finalize();
+    out.inner.write_all(&sum)
+}
+
+/// A writer that hashes what goes through it.
+struct Hashing<'w> {
+    hash: Sha256,
+    inner: &'w mut dyn Write,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// A file that is whole.
+pub(super) struct Found {
+    pub(super) header: Header,
+    file: File,
+    vectors: u64,
+}
+
+/// Reads all of a file and checks it; `None` if there is none.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub(super) fn check(path: &Path) -> Result<Option<Found>, String> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(|error| error.to_string())?,
+    };
+    let mut start = [0; 16];
+    read(&mut file, &mut start)?;
+    let [magic, numbers] = [&start[..8], &start[8..]];
+    if magic != MAGIC {
+        return Err("is no checkpoint".to_owned());
+    }
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, &b| n << 8 | u32::from(b));
+    let (version, length) = (number(&numbers[..4]), number(&numbers[4..]) as usize);
+    if version != VERSION {
+        return Err(format!("version: {version} is not {VERSION}, which this program reads"));
+    }
+    if length > MAX_HEADER {
+        return Err(format!("is damaged: a header of {length} bytes"));
+    }
+    let mut text = vec![0; length];
+    read(&mut file, &mut text)?;
+    let header: Header =
+        postcard::from_bytes(&text).map_err(|error| format!("is damaged: header: {error}"))?;
+    let vectors = (start.len() + length) as u64;
+    let bytes = header
+        .lengths
+        .iter()
+        .try_fold(vectors, |sum, n| sum.checked_add(n.checked_mul(4)?))
+        .ok_or("is damaged: its header has impossible lengths")?;
+    let is = file.metadata().map_err(|error| error.to_string())?.len();
+    if bytes.checked_add(32) != Some(is) {
+        return Err(format!("is damaged: {is} bytes where its header needs {bytes} and a sum"));
+    }
     let mut hash = Sha256::new();
-    hash.update(format!("{options:?} {:?}", adapter.config));
-    for parameter in &adapter.parameters {
-        hash.update(parameter.to_le_bytes());
+    hash.update(start);
+    hash.update(&text);
+    let mut buffer = vec![0; BUFFER];
+    let mut left = bytes - vectors;
+    while left > 0 {
+        let chunk = &mut buffer[..left.min(BUFFER as u64) as usize];
+        read(&mut file, chunk)?;
+        hash.update(&*chunk);
+        left -= chunk.len() as u64;
     }
-    for example in examples {
-        hash.update(example.id.to_le_bytes());
-        hash.update((example.tokens.len() as u64).to_le_bytes());
-        for (token, &target) in example.tokens.iter().zip(&example.targets) {
-            hash.update(token.to_le_bytes());
-            hash.update([u8::from(target)]);
-        }
+    let mut sum = [0; 32];
+    read(&mut file, &mut sum)?;
+    if hash.finalize().as_slice() != sum {
+        return Err("is damaged: its SHA-256 differs".to_owned());
     }
-    hash.finalize().into()
+    Ok(Some(Found { header, file, vectors }))
 }
 
-impl Checkpoint {
-    /// Writes it in place of an older one.
+fn read(file: &mut File, bytes: &mut [u8]) -> Result<(), String> {
+    file.read_exact(bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => "is cut short".to_owned(),
+        _ => error.to_string(),
+    })
+}
+
+impl Found {
+    /// Reads the vectors into `vectors`, each as long as the header says.
     ///
     /// # Errors
-    /// If the file cannot be written; the older one is then still there.
-    pub fn save(&self, file: &Path) -> Result<(), durable::Error> {
-        let mut bytes = vec![VERSION];
-        // Serialising numbers to memory cannot fail; an empty checkpoint would be found wanting.
-        bytes.extend(postcard::to_stdvec(self).unwrap_or_default());
-        let sum = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&sum);
-        durable::write(file, &bytes)
-    }
-
-    /// The checkpoint in `file`, if there is a whole one.
-    pub fn load(file: &Path) -> Option<Self> {
-        let bytes = std::fs::read(file).ok()?;
-        let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
-        if Sha256::digest(content).as_slice() != sum {
-            return None;
+    /// If the file cannot be read any more.
+    ///
+    /// # Panics
+    /// If a length differs.
+    pub(super) fn fill(&self, vectors: [&mut [f32]; VECTORS]) -> io::Result<()> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.vectors))?;
+        let mut from = BufReader::with_capacity(BUFFER, file);
+        for (vector, &length) in vectors.into_iter().zip(&self.header.lengths) {
+            assert_eq!(vector.len() as u64, length, "the checkpoint's length");
+            for value in vector {
+                let mut four = [0; 4];
+                from.read_exact(&mut four)?;
+                *value = f32::from_le_bytes(four);
+            }
         }
-        let (version, content) = content.split_first()?;
-        (*version == VERSION).then(|| postcard::from_bytes(content).ok())?
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn checkpoint() -> Checkpoint {
-        Checkpoint {
-            key: [7; 32],
-            at: 3,
-            step: 2,
-            parameters: vec![1.5, -0.0],
-            first: vec![0.25, 1e-30],
-            second: vec![f32::MIN_POSITIVE, 3.0],
-            best: Some((0.5, vec![1.0])),
-            waited: 1,
-        }
-    }
-
-    #[test]
-    fn a_saved_checkpoint_is_read_to_the_bit() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("checkpoint");
-        checkpoint().save(&file).unwrap();
-        assert_eq!(Checkpoint::load(&file), Some(checkpoint()));
-    }
-
-    #[test]
-    fn a_damaged_or_missing_checkpoint_is_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("checkpoint");
-        assert_eq!(Checkpoint::load(&file), None);
-        checkpoint().save(&file).unwrap();
-        let whole = std::fs::read(&file).unwrap();
-        for i in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[i] ^= 1;
-            std::fs::write(&file, &damaged).unwrap();
-            assert_eq!(Checkpoint::load(&file), None, "byte {i}");
-            std::fs::write(&file, &whole[..i]).unwrap();
-            assert_eq!(Checkpoint::load(&file), None, "cut at {i}");
-        }
+        Ok(())
     }
 }

@@ -6,9 +6,9 @@ use homespun_kernels::{Kernels, Serial};
 use super::*;
 use crate::dialogue::{Message, Role};
 
-const CONFIG: LoraConfig = LoraConfig::new(2, 4.0, 0.1, Targets::ATTENTION);
+pub(super) const CONFIG: LoraConfig = LoraConfig::new(2, 4.0, 0.1, Targets::ATTENTION);
 
-fn options(length: Length) -> Options {
+pub(super) fn options(length: Length) -> Options {
     Options {
         lr: 1e-2,
         batch: 2,
@@ -36,83 +36,46 @@ fn dialogues() -> Vec<Dialogue> {
 }
 
 /// Runs `work` with an engine over the built-in model and its examples.
-fn with_engine(work: impl FnOnce(&Engine, &[Example], Adapter)) {
+pub(super) fn with_engine(work: impl FnOnce(&Engine, &[Example], Adapter)) {
+    with_kernels(Kernels::detect(), work);
+}
+
+/// The same with kernels of one's own.
+pub(super) fn with_kernels(
+    kernels: &'static Kernels,
+    work: impl FnOnce(&Engine, &[Example], Adapter),
+) {
     let base = Base::builtin(None).unwrap();
     let layers = base.layers().unwrap();
-    let engine = Engine::new(&base, &layers, Kernels::detect(), &Serial).unwrap();
+    let engine = Engine::new(&base, &layers, kernels, &Serial).unwrap();
     let examples =
         prepare(&base, &dialogues(), Loss::Response, 64, |line| panic!("{line}")).unwrap();
     work(&engine, &examples, Adapter::fresh(CONFIG, base.config(), "builtin", 3));
 }
 
 #[test]
-fn a_resumed_run_ends_bit_identical_to_an_unbroken_one() {
-    resumes(CONFIG);
-}
-
-#[test]
-fn a_run_with_a_frozen_a_resumes_too_and_moves_the_bs_alone() {
-    resumes(LoraConfig { freeze_a: true, ..CONFIG });
-}
-
-#[test]
-fn a_run_with_magnitudes_resumes_too() {
-    resumes(LoraConfig { dora: true, ..CONFIG });
-}
-
-fn resumes(config: LoraConfig) {
-    with_engine(|engine, examples, _| {
-        let mut start = Adapter::fresh(config, engine.base().config(), "builtin", 3);
-        engine.prepare(&mut start).unwrap();
-        let run = |adapter: &mut Adapter, cut_after: Option<usize>| {
+fn a_frozen_a_stays_as_it_is_and_the_bs_move() {
+    for (freeze_a, dora) in [(false, false), (true, false), (true, true)] {
+        with_engine(|engine, examples, _| {
+            let config = LoraConfig { freeze_a, dora, ..CONFIG };
+            let mut start = Adapter::fresh(config, engine.base().config(), "builtin", 3);
+            engine.prepare(&mut start).unwrap();
+            let mut end = start.clone();
             let mut trainer =
-                Trainer::new(engine, adapter, examples, options(Length::Epochs(3))).unwrap();
-            let mut left = cut_after.unwrap_or(usize::MAX);
-            while left > 0 && trainer.step().unwrap().is_some() {
-                left -= 1;
+                Trainer::new(engine, &mut end, examples, options(Length::Epochs(3))).unwrap();
+            while trainer.step().unwrap().is_some() {}
+            let (config, base) = (start.config, engine.base().config());
+            let plain = LoraConfig { freeze_a: false, ..config };
+            let ends = &end.parameters;
+            for (all, trained) in plain.trained(base).zip(config.trained(base)) {
+                let moved = ends[trained.clone()].iter().zip(&start.parameters[trained.clone()]);
+                assert!(moved.filter(|(a, b)| a != b).count() > trained.len() / 2);
+                let frozen = all.start..trained.start;
+                assert_eq!(frozen.is_empty(), !freeze_a);
+                assert_eq!(ends[frozen.clone()], start.parameters[frozen]);
             }
-            trainer.checkpoint()
-        };
-        let mut whole = start.clone();
-        run(&mut whole, None);
-        // Three steps end in the middle of the second epoch: five dialogues, two a step.
-        let cut = run(&mut start.clone(), Some(3));
-        let mut resumed = start.clone();
-        let mut trainer =
-            Trainer::new(engine, &mut resumed, examples, options(Length::Epochs(3))).unwrap();
-        assert!(trainer.resume(&cut));
-        while trainer.step().unwrap().is_some() {}
-        let bits = |a: &Adapter| a.parameters.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&resumed), bits(&whole));
-        assert_ne!(bits(&whole), bits(&start), "the run taught nothing");
-        let (config, base) = (start.config, engine.base().config());
-        let plain = LoraConfig { freeze_a: false, ..config };
-        let ends = &whole.parameters;
-        for (all, trained) in plain.trained(base).zip(config.trained(base)) {
-            let moved = ends[trained.clone()].iter().zip(&start.parameters[trained.clone()]);
-            assert!(moved.filter(|(a, b)| a != b).count() > trained.len() / 2);
-            let frozen = all.start..trained.start;
-            assert_eq!(frozen.is_empty(), !config.freeze_a);
-            assert_eq!(ends[frozen.clone()], start.parameters[frozen]);
-        }
-    });
-}
-
-#[test]
-fn a_checkpoint_of_another_run_is_refused() {
-    with_engine(|engine, examples, start| {
-        let mut adapter = start.clone();
-        let cut = Trainer::new(engine, &mut adapter, examples, options(Length::Steps(2)))
-            .unwrap()
-            .checkpoint();
-        let other = Options { seed: 6, ..options(Length::Steps(2)) };
-        let mut trainer = Trainer::new(engine, &mut adapter, examples, other).unwrap();
-        assert!(!trainer.resume(&cut));
-        let fewer = &examples[1..];
-        let mut trainer =
-            Trainer::new(engine, &mut adapter, fewer, options(Length::Steps(2))).unwrap();
-        assert!(!trainer.resume(&cut));
-    });
+        });
+    }
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! Options of commands that train for hours: how often they write a checkpoint, when they stop.
+
+use core::time::Duration;
+
+use clap::Args;
+
+use super::Outcome;
+use crate::tune::pace::{Cause, Every, Pace, Stop};
+
+/// When to write a checkpoint and when to stop.
+#[derive(Args)]
+pub(crate) struct InterruptArgs {
+    /// Write a checkpoint after N steps, or after a time such as 60s or 5m, be it within a step
+    #[arg(long, value_name = "N|TIME", default_value = "60s", value_parser = every)]
+    checkpoint_every: Every,
+    /// Stop after a time such as 90s, 30m or 2h, with a checkpoint; run again, it goes on
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    deadline: Option<Duration>,
+    /// Go on from a checkpoint of another instruction set, though its bits round differently
+    #[arg(long)]
+    any_isa: bool,
+}
+
+impl InterruptArgs {
+    /// What tells the command to stop; its time begins now.
+    pub(crate) fn stop(&self) -> Result<Stop, String> {
+        Stop::at_signals(self.deadline).map_err(|error| format!("signals: {error}"))
+    }
+
+    /// As training takes it.
+    pub(crate) const fn pace<'s>(&self, stop: &'s Stop) -> Pace<'s> {
+        Pace { every: self.checkpoint_every, any_isa: self.any_isa, stop }
+    }
+}
+
+/// A command that a signal stopped in good order.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Stopped {
+    /// 128 and the signal, as shells expect.
+    pub status: u8,
+    message: String,
+}
+
+/// How a command ends that stopped for `cause` with all that it did kept in `place`: with an exit
+/// status of its own for a signal, well at its deadline.
+pub(crate) fn stopped(cause: Cause, place: impl core::fmt::Display) -> Outcome {
+    let message = format!("stopped ({cause}); {place} has all so far, the same command goes on");
+    match cause {
+        Cause::Signal(number) => Err(Box::new(Stopped { status: 128 + number, message })),
+        Cause::Deadline => {
+            eprintln!("homespun: {message}");
+            Ok(())
+        }
+    }
+}
+
+fn every(text: &str) -> Result<Every, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1 step".to_owned()),
+        Ok(steps) => Ok(Every::Steps(steps)),
+        Err(_) => time(text).map(Every::Time),
+    }
+}
+
+/// A number with s, m, h or d.
+fn time(text: &str) -> Result<Duration, String> {
+    let fail = || format!("{text:?} is no time such as 90s, 30m, 2h or 1d");
+    let (unit, number) = [("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)]
+        .into_iter()
+        .find_map(|(name, unit)| Some((unit, text.strip_suffix(name)?)))
+        .ok_or_else(fail)?;
+    let number: f64 = number.parse().map_err(|_| fail())?;
+    Duration::try_from_secs_f64(number * unit).map_err(|_| fail())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units_and_steps_have_none() {
+        let s = Duration::from_secs_f64;
+        for (text, expected) in [
+            ("90s", s(90.0)),
+            ("0s", s(0.0)),
+            ("1.5m", s(90.0)),
+            ("2h", s(7200.0)),
+            ("1d", s(86_400.0)),
+        ] {
+            assert_eq!(time(text), Ok(expected), "{text}");
+            assert_eq!(every(text), Ok(Every::Time(expected)), "{text}");
+        }
+        assert_eq!(every("50"), Ok(Every::Steps(50)));
+        for text in ["", "s", "-1s", "NaNs", "infs", "1e99d", "5 x", "90"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+        for text in ["0", "-1", "1.5", "x"] {
+            assert!(every(text).is_err(), "{text}");
+        }
+    }
+}
