@@ -5,7 +5,7 @@
 //! gradients    the same, or with a frozen A only the Bs, as do an optimiser's moments:
 //!              layer 0: B q  B k ...   layer 1: ...
 //! ```
-//! With DoRA each B is followed by more of its target: see [`dora`](crate::dora).
+//! With DoRA each B is followed by more of its target: see [`dora`].
 
 use core::ops::Range;
 
@@ -129,7 +129,7 @@ pub struct LoraConfig {
     /// Whether A stays as it is and only B learns: LoRA-FA (Zhang et al. 2023, arXiv 2308.03303).
     /// Says how an adapter is trained, not what it computes.
     pub freeze_a: bool,
-    /// Whether each output has a magnitude of its own: see [`dora`](crate::dora).
+    /// Whether each output has a magnitude of its own: see [`dora`].
     pub dora: bool,
 }
 

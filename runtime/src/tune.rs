@@ -13,6 +13,7 @@ mod checkpoint;
 mod key;
 pub mod pace;
 pub(crate) mod plan;
+pub mod rest;
 pub mod store;
 
 use core::ops::Range;

@@ -225,7 +225,7 @@ fn a_deadline_stops_well_and_every_run_comes_one_micro_batch_further() {
     run(&args).fine();
     assert!(adapter(&place, "out") == adapter(&place, "whole"));
     assert_eq!(log(&place, "out"), log(&place, "whole"));
-    for (option, value) in [("--deadline", "5"), ("--checkpoint-every", "0")] {
+    for (option, value) in [("--deadline", "5"), ("--checkpoint-every", "0"), ("--max-cpu", "0")] {
         run(&train(&place, "bad", 1, &[option, value])).refused(&[option, value]);
     }
 }

@@ -26,6 +26,7 @@ use crate::personalize::{self, Rounds, Selection, Stream};
 use crate::progress::Progress;
 use crate::state::{Record, State};
 use crate::tune::pace::{Every, Pace, Stop};
+use crate::tune::rest::Limits;
 use crate::tune::{Length, Options};
 
 /// Watch the built-in model learn one person from a stream of dialogues
@@ -205,7 +206,8 @@ impl Arms<'_> {
             Selection { policy, lexicons: self.book, scoring: Scoring::default(), frozen: false };
         let mut person = Person::Replay(stream, 0);
         let stop = Stop::never();
-        let pace = Pace { every: Every::default(), any_isa: false, stop: &stop };
+        let pace =
+            Pace { every: Every::default(), any_isa: false, limits: Limits::NONE, stop: &stop };
         personalize::run(
             self.engine,
             &mut state,

@@ -1,4 +1,4 @@
-//! Options of commands that train for hours: how often they write a checkpoint, when they stop.
+//! Options of commands that train for hours: how often they write a checkpoint, when they stop and rest.
 
 use core::time::Duration;
 
@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Outcome;
 use crate::tune::pace::{Cause, Every, Pace, Stop};
+use crate::tune::rest::{self, Limits};
 
 /// When to write a checkpoint and when to stop.
 #[derive(Args)]
@@ -16,6 +17,13 @@ pub(crate) struct InterruptArgs {
     /// Stop after a time such as 90s, 30m or 2h, with a checkpoint; run again, it goes on
     #[arg(long, value_name = "TIME", value_parser = time)]
     deadline: Option<Duration>,
+    /// Compute for at most this percentage of the time while training, and rest in between
+    #[arg(long, value_name = "PERCENT", default_value_t = 100,
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    max_cpu: u8,
+    /// Pause training while the machine is as hot as this, in degrees Celsius
+    #[arg(long, value_name = "DEGREES")]
+    max_temperature: Option<f32>,
     /// Go on from a checkpoint of another instruction set, though its bits round differently
     #[arg(long)]
     any_isa: bool,
@@ -24,12 +32,21 @@ pub(crate) struct InterruptArgs {
 impl InterruptArgs {
     /// What tells the command to stop; its time begins now.
     pub(crate) fn stop(&self) -> Result<Stop, String> {
+        if let Some(limit) = self.max_temperature {
+            if !limit.is_finite() {
+                return Err("--max-temperature: must be a number".into());
+            }
+            if rest::degrees().is_none() {
+                return Err("--max-temperature: this machine tells no temperature".into());
+            }
+        }
         Stop::at_signals(self.deadline).map_err(|error| format!("signals: {error}"))
     }
 
     /// As training takes it.
     pub(crate) const fn pace<'s>(&self, stop: &'s Stop) -> Pace<'s> {
-        Pace { every: self.checkpoint_every, any_isa: self.any_isa, stop }
+        let limits = Limits { share: self.max_cpu as f64 / 100.0, celsius: self.max_temperature };
+        Pace { every: self.checkpoint_every, any_isa: self.any_isa, limits, stop }
     }
 }
 

@@ -208,6 +208,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
                 return stopped(cause, place.folder().display());
             }
         }
+        keeper.rest();
     }
     drop(progress);
     adapter.save(&args.out, base.config())?;

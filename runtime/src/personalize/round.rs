@@ -338,6 +338,7 @@ fn tune(
                 return Err(Error::Stopped(cause));
             }
         }
+        keeper.rest();
     }
     report.steps = trainer.steps_done();
     drop(progress);

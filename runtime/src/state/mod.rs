@@ -8,7 +8,7 @@
 //!   queue.jsonl       annotation requests that wait for the person (see `queue`)
 //!   synthesised.jsonl questions that the model wrote, each with the sample it came from
 //!   adapters/0001/    adapter generations, plain PEFT; `state.json` names the current one
-//!   training/         the checkpoint of a round that was interrupted
+//!   training/         two generations of the checkpoint of a round that was interrupted
 //! ```
 //! Every file but the image and the lock is replaced whole (temp, fsync, rename); `state.json` is
 //! written last, so what it names is there.

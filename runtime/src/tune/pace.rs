@@ -17,6 +17,7 @@ use std::time::Instant;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::rest::{Limits, Rest};
 use super::store::{Error, Judged, Resumed, Store};
 use super::{Event, Trainer};
 
@@ -128,6 +129,8 @@ pub struct Pace<'s> {
     pub every: Every,
     /// Whether a checkpoint of other kernels is taken.
     pub any_isa: bool,
+    /// How much of the machine it may take.
+    pub limits: Limits,
     /// What tells it to stop.
     pub stop: &'s Stop,
 }
@@ -139,13 +142,15 @@ pub struct Keeper<'s> {
     pace: Pace<'s>,
     steps: u64,
     last: Instant,
+    rest: Rest,
     _heed: Heed,
 }
 
 impl<'s> Keeper<'s> {
     /// Keeps them in `store`; from now on signals are heeded.
     pub fn new(store: Store, pace: Pace<'s>) -> Self {
-        Self { store, pace, steps: 0, last: Instant::now(), _heed: pace.stop.heed() }
+        let (rest, _heed) = (Rest::new(pace.limits), pace.stop.heed());
+        Self { store, pace, steps: 0, last: Instant::now(), rest, _heed }
     }
 
     /// Has `trainer` go on from the newest checkpoint, as [`Store::resume`].
@@ -177,6 +182,12 @@ impl<'s> Keeper<'s> {
         self.store.save(trainer, judged)?;
         (self.steps, self.last) = (0, Instant::now());
         Ok(cause)
+    }
+
+    /// Rests as the limits demand; to be called after each event.
+    pub fn rest(&mut self) {
+        let stop = self.pace.stop;
+        self.rest.take(|| stop.cause().is_some());
     }
 
     /// Removes what it kept.
