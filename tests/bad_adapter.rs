@@ -75,7 +75,7 @@ fn each_unsupported_field_is_refused_by_its_name() {
         ("peft_type", json!(null)),
         ("task_type", json!("SEQ_CLS")),
         ("bias", json!("all")),
-        ("use_dora", json!(true)),
+        ("use_dora", json!(1)),
         ("use_rslora", json!("yes")),
         ("fan_in_fan_out", json!(true)),
         ("lora_bias", json!(true)),

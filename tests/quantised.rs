@@ -11,7 +11,6 @@ use homespun_core::model::Model;
 use homespun_core::train::training_bytes;
 use homespun_kernels::quant::Format;
 use homespun_kernels::{Data, Kernels, Matrix, Serial, Storage};
-use homespun_runtime::adapter::Adapter;
 use homespun_runtime::checkpoint::{Checkpoint, Quantization, Weight};
 use homespun_runtime::engine;
 use homespun_runtime::quantize::{self, Error, Files, Hashes, Report};
@@ -21,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::bad_checkpoint::chain;
 use crate::parity::golden::{self, Golden, relative_error};
-use crate::parity::gradients::{examples, mean_loss};
+use crate::parity::gradients::{adapter, examples, mean_loss};
 use crate::small_model::{SmallModel, Tensor, put, raw_safetensors, safetensors_file};
 
 pub const Q8: Quantization = Quantization { format: Format::Q8, head: Format::Q8 };
@@ -177,11 +176,11 @@ fn packed_tensors_that_lie_askew_have_the_same_values() {
     }
 }
 
-/// The loss and the LoRA gradients of the golden `llama` over the weights of `checkpoint`.
-fn gradients(golden: &Golden, model: &Model) -> (f64, Vec<f32>) {
-    let adapter = Adapter::open(&golden.folder.join("adapter"), &model.config).expect("adapter");
+/// The loss and the gradients of an adapter of `golden` over the weights of `model`.
+fn gradients(golden: &Golden, key: &str, model: &Model) -> (f64, Vec<f32>) {
+    let adapter = adapter(golden, key, model);
     let sequences = golden.sequences();
-    let mut gradients = vec![0.0; adapter.parameters.len()];
+    let mut gradients = vec![0.0; adapter.config.trainable(&model.config)];
     let (kernels, examples) = (Kernels::detect(), examples(&sequences));
     let lora = adapter.lora();
     let loss = mean_loss(model, kernels, lora, &examples, training_bytes, &mut gradients);
@@ -190,7 +189,13 @@ fn gradients(golden: &Golden, model: &Model) -> (f64, Vec<f32>) {
 
 #[test]
 fn lora_gradients_over_packed_weights_are_those_of_the_dequantised_model() {
-    for name in ["llama", "llama-biases", "qwen2", "qwen3"] {
+    for (name, key) in [
+        ("llama", "adapter"),
+        ("llama-biases", "adapter"),
+        ("llama-biases", "adapter-dora"),
+        ("qwen2", "adapter"),
+        ("qwen3", "adapter"),
+    ] {
         let golden = Golden::open(name);
         for quantization in [Q8, Q4] {
             let (_place, packed) = copy(&golden.folder, quantization);
@@ -198,14 +203,14 @@ fn lora_gradients_over_packed_weights_are_those_of_the_dequantised_model() {
             let (layers, plain_layers) = (packed.layers().expect("l"), plain.layers().expect("l"));
             let model = packed.model(&layers).expect("model");
             let mut exact = plain.model(&plain_layers).expect("model");
-            let (loss, ours) = gradients(&golden, &model);
-            let (expected, theirs) = gradients(&golden, &exact);
+            let (loss, ours) = gradients(&golden, key, &model);
+            let (expected, theirs) = gradients(&golden, key, &exact);
             let error = relative_error(&ours, &theirs);
             assert!((loss - expected).abs() <= 1e-5, "{name} {quantization:?}: {loss} {expected}");
             assert!(error <= 1e-4, "{name} {quantization:?}: {error:.1e}");
             // The planted bug: a base that is a little different.
             exact.config.rope_theta *= 1.01;
-            let (_, bent) = gradients(&golden, &exact);
+            let (_, bent) = gradients(&golden, key, &exact);
             assert!(relative_error(&ours, &bent) > 1e-4, "{name}: the difference is not seen");
         }
     }

@@ -400,7 +400,7 @@ impl<'a> Block<'a> {
 }
 
 /// The frozen layer of `target`.
-const fn base_of<'a>(layer: &Layer<'a>, target: Target) -> Linear<'a> {
+pub(crate) const fn base_of<'a>(layer: &Layer<'a>, target: Target) -> Linear<'a> {
     match target {
         Target::Q => layer.q_proj,
         Target::K => layer.k_proj,

@@ -145,14 +145,14 @@ pub(crate) struct Mlp<'a> {
 }
 
 impl<'a> Scratch<'a> {
-    pub(crate) const fn lengths(c: &Config, lora: Option<&LoraConfig>, s: Sizes) -> [usize; 11] {
+    pub(crate) const fn lengths(c: &Config, lora: Option<&LoraConfig>, s: Sizes) -> [usize; 12] {
         let (t, training) = (s.tokens, s.training);
         let rows = if t < s.mlp_rows { t } else { s.mlp_rows };
         let shape = Shape::new(c, t, 0);
         let (forward, backward) = (shape.work(t, s.workers), shape.backward_work(t, s.workers));
-        let (rank, dropout) = match lora {
-            None => (0, false),
-            Some(lora) => (lora.rank, training && lora.dropout > 0.0),
+        let (rank, dropout, dora) = match lora {
+            None => (0, false, false),
+            Some(lora) => (lora.rank, training && lora.dropout > 0.0, lora.dora),
         };
         let (wide, narrow) = (most(c.dim, c.q_dim()), most(c.dim, c.hidden));
         let [gate, up] = Gates::lengths(c, rows);
@@ -164,6 +164,12 @@ impl<'a> Scratch<'a> {
             if dropout { most(t * wide, rows * narrow) } else { 0 },
             if training && backward > forward { backward } else { forward },
             if training { 0 } else { t * Activations::width(most(wide, narrow)) * BLOCK_LEN },
+            // Forward alone wants it where the output is added to the residual stream.
+            match (dora, training) {
+                (false, _) => 0,
+                (true, false) => t * c.dim,
+                (true, true) => most(t * most(wide, c.kv_dim()), rows * narrow),
+            },
             rows * c.dim,
             rows * c.hidden,
             gate,
@@ -177,10 +183,10 @@ impl<'a> Scratch<'a> {
         lora: Option<&LoraConfig>,
         sizes: Sizes,
     ) -> Result<Self, OutOfMemory> {
-        let [k, v, low, d_low, dropped, work, blocks, normed, act, gate, up] =
+        let [k, v, low, d_low, dropped, work, blocks, outputs, normed, act, gate, up] =
             arena.take_each(Self::lengths(config, lora, sizes))?;
-        let linear =
-            linear::Scratch { dropped, low, d_low, blocks: bytemuck::cast_slice_mut(blocks) };
+        let blocks = bytemuck::cast_slice_mut(blocks);
+        let linear = linear::Scratch { dropped, low, d_low, blocks, wide: outputs };
         Ok(Self { k, v, linear, work, mlp: Mlp { normed, act, gates: Gates { gate, up } } })
     }
 }

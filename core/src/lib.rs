@@ -9,6 +9,7 @@ pub mod arena;
 pub mod cache;
 pub mod compute;
 pub mod config;
+pub mod dora;
 pub mod family;
 pub mod lora;
 pub mod model;

@@ -5,12 +5,14 @@
 //! gradients    the same, or with a frozen A only the Bs, as do an optimiser's moments:
 //!              layer 0: B q  B k ...   layer 1: ...
 //! ```
+//! With DoRA each B is followed by more of its target: see [`dora`].
 
 use core::ops::Range;
 
 use homespun_kernels::{Data, Matrix};
 
 use crate::config::Config;
+use crate::dora::{self, Dora};
 use crate::ops::linear::Adapter;
 use crate::rng::Rng;
 
@@ -127,12 +129,15 @@ pub struct LoraConfig {
     /// Whether A stays as it is and only B learns: LoRA-FA (Zhang et al. 2023, arXiv 2308.03303).
     /// Says how an adapter is trained, not what it computes.
     pub freeze_a: bool,
+    /// Whether each output has a magnitude of its own: see [`dora`].
+    pub dora: bool,
 }
 
 impl LoraConfig {
     /// A plain adapter: scaled by `alpha / rank`, A and B both trained.
     pub const fn new(rank: usize, alpha: f32, dropout: f32, targets: Targets) -> Self {
-        Self { rank, alpha, dropout, targets, scaling: Scaling::Standard, freeze_a: false }
+        let scaling = Scaling::Standard;
+        Self { rank, alpha, dropout, targets, scaling, freeze_a: false, dora: false }
     }
 
     /// `alpha / rank`, or `alpha / sqrt(rank)`.
@@ -155,11 +160,11 @@ impl LoraConfig {
 
     pub(crate) fn target_parameters(&self, config: &Config, target: Target) -> usize {
         let (outputs, inputs) = target.shape(config);
-        self.rank * (outputs + inputs)
+        self.rank * (outputs + inputs) + if self.dora { dora::VECTORS * outputs } else { 0 }
     }
 
     /// Where `A (R, inputs)` of `target` in `layer` starts in the flat parameters; `B (outputs, R)`
-    /// follows at once. `None` if the target is not adapted.
+    /// follows at once, and with DoRA the magnitudes. `None` if the target is not adapted.
     pub fn offset(&self, config: &Config, layer: usize, target: Target) -> Option<usize> {
         self.targets.contains(target).then(|| {
             let before: usize = self
@@ -191,11 +196,17 @@ impl LoraConfig {
     }
 
     pub(crate) fn target_trainable(&self, config: &Config, target: Target) -> usize {
-        self.target_parameters(config, target) - self.frozen(config, target)
+        self.trained_end(config, target) - self.frozen(config, target)
     }
 
-    /// Where the gradients of `target` in `layer` start in the flat gradients: those of A, then those
-    /// of B, or of B alone. `None` if the target is not adapted.
+    /// The parameters of a target up to the last one that is ever trained.
+    fn trained_end(&self, config: &Config, target: Target) -> usize {
+        let (outputs, inputs) = target.shape(config);
+        self.rank * (outputs + inputs) + if self.dora { outputs } else { 0 }
+    }
+
+    /// Where the gradients of `target` in `layer` start in the flat gradients: those of A unless they
+    /// are frozen, of B, and of magnitudes if there are any. `None` if the target is not adapted.
     pub fn gradient_offset(&self, config: &Config, layer: usize, target: Target) -> Option<usize> {
         self.targets.contains(target).then(|| {
             let before: usize = self
@@ -213,7 +224,7 @@ impl LoraConfig {
         (0..config.layers).flat_map(move |layer| {
             self.targets.iter().filter_map(move |target| {
                 let from = self.offset(config, layer, target)?;
-                let to = from + self.target_parameters(config, target);
+                let to = from + self.trained_end(config, target);
                 Some(from + self.frozen(config, target)..to)
             })
         })
@@ -240,10 +251,12 @@ impl<'a> Lora<'a> {
         let from = self.config.offset(config, layer, target)?;
         let (outputs, inputs) = target.shape(config);
         let rank = self.config.rank;
-        let (a, b) = self.parameters[from..].split_at(rank * inputs);
+        let (a, rest) = self.parameters[from..].split_at(rank * inputs);
+        let (b, rest) = rest.split_at(outputs * rank);
         Some(Adapter {
             a: Matrix::new(Data::F32(a), rank, inputs),
-            b: Matrix::new(Data::F32(&b[..outputs * rank]), outputs, rank),
+            b: Matrix::new(Data::F32(b), outputs, rank),
+            dora: self.config.dora.then(|| Dora::new(rest, outputs)),
             scale: self.config.scale(),
             freeze_a: self.config.freeze_a,
         })
@@ -252,7 +265,8 @@ impl<'a> Lora<'a> {
 
 impl LoraConfig {
     /// A fresh adapter, as PEFT makes one: A uniform in +-1/sqrt(inputs) (He et al. 2015 with
-    /// a = sqrt 5), B zero, so that it changes nothing yet.
+    /// a = sqrt 5), B zero, so that it changes nothing yet. What DoRA has besides is not known
+    /// before [`dora::prepare`].
     ///
     /// # Panics
     /// If `parameters` is not [`parameters`](Self::parameters) long.
@@ -262,11 +276,14 @@ impl LoraConfig {
         for layer in 0..config.layers {
             for target in self.targets.iter() {
                 let Some(from) = self.offset(config, layer, target) else { continue };
-                let (_, inputs) = target.shape(config);
+                let (outputs, inputs) = target.shape(config);
                 let bound = 1.0 / libm::sqrtf(inputs as f32);
                 for a in &mut parameters[from..from + self.rank * inputs] {
                     *a = (2.0 * rng.next_f32() - 1.0) * bound;
                 }
+                let low_rank = self.rank * (outputs + inputs);
+                parameters[from + low_rank..from + self.target_parameters(config, target)]
+                    .fill(dora::UNKNOWN);
             }
         }
     }
@@ -325,8 +342,8 @@ mod tests {
     fn trained_ranges_are_the_gradients_in_their_order() {
         let config = tiny();
         let targets = Targets::NONE.with(Target::K).with(Target::Down);
-        for freeze_a in [false, true] {
-            let lora = LoraConfig { freeze_a, ..LoraConfig::new(2, 1.0, 0.0, targets) };
+        for (freeze_a, dora) in [(false, false), (true, false), (false, true), (true, true)] {
+            let lora = LoraConfig { freeze_a, dora, ..LoraConfig::new(2, 1.0, 0.0, targets) };
             let mut trained = lora.trained(&config);
             let mut at = 0;
             for layer in 0..config.layers {
@@ -337,13 +354,14 @@ mod tests {
                     let from = lora.offset(&config, layer, target).unwrap();
                     let (a, b) = (2 * inputs, 2 * outputs);
                     let range = trained.next().unwrap();
+                    let b = b + if dora { outputs } else { 0 };
                     assert_eq!(range, from + if freeze_a { a } else { 0 }..from + a + b);
                     at += range.len();
                 }
             }
             assert_eq!(trained.next(), None);
             assert_eq!(at, lora.trainable(&config));
-            assert_eq!(at == lora.parameters(&config), !freeze_a);
+            assert_eq!(at == lora.parameters(&config), !freeze_a && !dora);
         }
     }
 }

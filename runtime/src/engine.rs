@@ -192,6 +192,19 @@ impl<'m> Engine<'m> {
         self.context() - reply.min(self.context() / 2)
     }
 
+    /// Makes what an adapter has of this base beside its file: see [`Adapter::prepare`].
+    ///
+    /// # Errors
+    /// If the adapter is not of this model.
+    pub fn prepare(&self, adapter: &mut Adapter) -> Result<(), Error> {
+        adapter.prepare(&self.model, self.compute).map_err(|source| self.error(source))
+    }
+
+    /// The same after a step of training.
+    pub(crate) fn renew(&self, adapter: &mut Adapter) -> Result<(), Error> {
+        adapter.renew(&self.model, self.compute).map_err(|source| self.error(source))
+    }
+
     /// A session with `adapter`, its cache empty.
     pub fn session<'s>(&self, adapter: Option<&'s Adapter>) -> Session<'s>
     where

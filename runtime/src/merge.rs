@@ -6,6 +6,7 @@
 //!
 //! for each tensor: for each piece of some rows:
 //!     rows of W as f32 += scale (rows of B) A  -> element type -> file
+//!     under DoRA a row is then scaled to its magnitude
 //! ```
 //! What is held in memory is a piece, whatever the model's size. A tied head stays out, as it was. The
 //! new folder appears whole or not at all.
@@ -285,6 +286,8 @@ struct Update<'a> {
     /// `(N, R)`.
     b: &'a [f32],
     scale: f32,
+    /// DoRA's m, `(N)`.
+    magnitude: Option<&'a [f32]>,
 }
 
 impl<'a> Update<'a> {
@@ -297,9 +300,11 @@ impl<'a> Update<'a> {
         let target = Target::ALL.into_iter().find(|&target| module_of(names, target) == module)?;
         let from = config.offset(base, layer.parse().ok()?, target)?;
         let (outputs, inputs) = target.shape(base);
-        let (a, b) = adapter.parameters[from..].split_at(config.rank * inputs);
+        let (a, rest) = adapter.parameters[from..].split_at(config.rank * inputs);
+        let (b, rest) = rest.split_at(outputs * config.rank);
         let a = Matrix::new(Data::F32(a), config.rank, inputs);
-        Some(Self { a, b: &b[..outputs * config.rank], scale: config.scale() })
+        let magnitude = config.dora.then(|| &rest[..outputs]);
+        Some(Self { a, b, scale: config.scale(), magnitude })
     }
 
     /// Adds its rows from row `from` on to `weights`.
@@ -309,6 +314,11 @@ impl<'a> Update<'a> {
         let mut update = vec![0.0; weights.len()];
         kernels.matmul_backward(pool, b, self.a, false, &mut update);
         kernels.axpy(self.scale, &update, weights);
+        let Some(magnitude) = self.magnitude else { return };
+        for (row, m) in weights.chunks_exact_mut(cols).zip(&magnitude[from..]) {
+            let norm = row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt();
+            kernels.scale((f64::from(*m) / norm) as f32, row);
+        }
     }
 }
 

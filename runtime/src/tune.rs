@@ -357,6 +357,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let Adapter { config, parameters, .. } = &mut *self.adapter;
         let trained = config.trained(self.engine.base().config());
         adamw.step_parts(lr, &self.gradients, &mut moments, parameters, trained);
+        self.engine.renew(self.adapter)?;
         self.step += 1;
         self.at = range.end;
         let n = self.examples.len();
@@ -448,8 +449,9 @@ fn plan(
         workers: engine.threads(),
         half_inputs: engine.budget().half_inputs,
     };
-    // A gradient and two moments of what is trained.
-    let to_come = 3 * 4 * adapter.config.trainable(&engine.model().config) as u64;
+    // A gradient and two moments of what is trained; DoRA's norms while they are made.
+    let trained = adapter.config.trainable(&engine.model().config);
+    let to_come = (3 * 4 * trained + adapter.norm_bytes(engine.model())) as u64;
     let available = engine.budget().available(to_come);
     let now = memory::anonymous_bytes();
     let plan = match (words, options.micro_batch) {

@@ -4,10 +4,19 @@ use super::{Place, homespun};
 
 #[test]
 fn a_merged_model_talks_like_its_base_with_the_adapter() {
+    merged("--rslora");
+}
+
+#[test]
+fn so_does_one_with_magnitudes() {
+    merged("--dora");
+}
+
+fn merged(variant: &str) {
     let place = Place::new();
     let (data, adapter) = (place.stream("data.jsonl", 4), place.path("adapter"));
     let train = ["train", "--model", "builtin", "--data", &data, "--out", &adapter, "--lr", "1e-2"];
-    homespun(&[&train[..], &["--steps", "4", "--rslora"]].concat()).fine();
+    homespun(&[&train[..], &["--steps", "4", variant]].concat()).fine();
     let merged = place.path("merged");
     let merge = ["merge", "--adapter", &adapter, "--model"];
     let run = homespun(&[&merge[..], &["builtin", "--dtype", "f32", "--out", &merged]].concat());

@@ -150,3 +150,19 @@ fn rslora_and_a_frozen_a_reach_the_adapter() {
         assert_eq!(same, name.contains("lora_A"), "{name}");
     }
 }
+
+#[test]
+fn dora_writes_magnitudes_that_are_read_again() {
+    let place = Place::new();
+    let options =
+        ["--dora", "--lr", "1e-2", "--no-shuffle", "--dropout", "0", "--targets", "v_proj"];
+    let first = losses(&train(&place, "first", &options));
+    let from = place.path("first");
+    let second = losses(&train(&place, "second", &["--init", &from, "--no-shuffle"]));
+    assert!(second[0] < first[0], "it does not begin where the first ended: {first:?} {second:?}");
+    let bytes = fs::read(format!("{from}/adapter_model.safetensors")).expect("adapter");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let kinds = ["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"];
+    let of_kind = |kind: &str| tensors.names().iter().filter(|name| name.ends_with(kind)).count();
+    assert_eq!(kinds.map(of_kind), [tensors.len() / 3; 3]);
+}

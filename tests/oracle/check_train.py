@@ -1,7 +1,7 @@
 """Trains one adapter twice, by `homespun train` and by torch with PEFT, and compares.
 
     python check_train.py HOMESPUN MODEL DATA.jsonl [--steps 10] [--batch 4] [--micro-batch 3]
-                          [--rslora] [--freeze-a]
+                          [--rslora] [--freeze-a] [--dora]
 
 Both start from one random PEFT adapter (rank 4 on all seven projections, B not zero) and take the
 dialogues in file order, wrapping round. Token ids and loss masks come from `homespun render`, whose
@@ -58,6 +58,7 @@ def initial(args, folder):
         lora_dropout=0.0,
         target_modules=ALL,
         use_rslora=args.rslora,
+        use_dora=args.dora,
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(load(args.model), adapter)
@@ -115,6 +116,7 @@ def main():
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--rslora", action="store_true")
     parser.add_argument("--freeze-a", action="store_true")
+    parser.add_argument("--dora", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:

@@ -47,6 +47,7 @@ SEVEN = dict(name="adapter", r=2, lora_alpha=4, targets=ALL)
 ATTENTION = dict(name="adapter-attention", r=3, lora_alpha=7, targets=ALL[:4])
 RSLORA = dict(name="adapter-rslora", r=3, lora_alpha=2, targets=ALL, use_rslora=True)
 FROZEN_A = dict(name="adapter-frozen-a", r=2, lora_alpha=4, targets=ALL, freeze_a=True)
+DORA = dict(name="adapter-dora", r=2, lora_alpha=3, targets=ALL, use_dora=True)
 LENGTHS = [5, 19, 2, 11]
 
 BASE = dict(
@@ -108,6 +109,7 @@ MODELS = {
         ),
         style=5,
         store=torch.float16,
+        adapters=[SEVEN, DORA],
     ),
     "llama-head100": dict(
         config=LlamaConfig(
@@ -233,12 +235,15 @@ def write_adapter(folder, spec, generator):
         lora_dropout=0.0,
         target_modules=spec["targets"],
         use_rslora=spec.get("use_rslora", False),
+        use_dora=spec.get("use_dora", False),
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(load(folder), adapter)
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
-            if "lora_" in name:
+            if "magnitude" in name:
+                p.mul_(1.0 + 0.3 * torch.randn(p.shape, generator=generator))
+            elif "lora_" in name:
                 std = 1.0 / p.shape[1] ** 0.5 if "lora_A" in name else 0.3 / spec["r"] ** 0.5
                 p.copy_(torch.randn(p.shape, generator=generator) * std)
     out = folder / spec["name"]
@@ -280,7 +285,9 @@ def all_logits(model, tokens):
 
 
 def plain_name(name):
-    return name.replace(".default.weight", ".weight")
+    """As in the adapter's file: a magnitude has no `.weight` there."""
+    whole = "lora_magnitude_vector" in name
+    return name.replace(".default.weight", "" if whole else ".weight")
 
 
 def trained(base, folder, adapter, tokens, masks):
@@ -292,7 +299,7 @@ def trained(base, folder, adapter, tokens, masks):
             if "lora_A" in name:
                 p.requires_grad_(False)
     parameters = {plain_name(n): p for n, p in model.named_parameters() if p.requires_grad}
-    each = 1 if adapter.get("freeze_a") else 2
+    each = 1 if adapter.get("freeze_a") else 3 if adapter.get("use_dora") else 2
     assert len(parameters) == each * len(adapter["targets"]) * model.config.num_hidden_layers
     out = {f"{key}.logits": all_logits(model, tokens)}
     optimiser = torch.optim.AdamW(parameters.values(), lr=1e-2, weight_decay=0.01)

@@ -81,6 +81,10 @@ fn parts(model: &Model, lora: &LoraConfig) -> Vec<(String, usize, usize)> {
                 at += lora.rank * inputs;
             }
             parts.push((format!("{name}.lora_B.weight"), at, lora.rank * outputs));
+            if lora.dora {
+                at += lora.rank * outputs;
+                parts.push((format!("{name}.lora_magnitude_vector"), at, outputs));
+            }
         }
     }
     parts
@@ -110,10 +114,11 @@ pub fn worst(
     worst
 }
 
-/// An adapter of a golden model; its name tells whether its As are frozen.
-pub fn adapter(golden: &Golden, key: &str, config: &Config) -> Adapter {
-    let mut adapter = Adapter::open(&golden.folder.join(key), config).expect(key);
+/// An adapter of a golden model, ready to compute; its name tells whether its As are frozen.
+pub fn adapter(golden: &Golden, key: &str, model: &Model) -> Adapter {
+    let mut adapter = Adapter::open(&golden.folder.join(key), &model.config).expect(key);
     adapter.config.freeze_a = key.ends_with("frozen-a");
+    adapter.prepare(model, Compute::serial(Kernels::detect())).expect(key);
     adapter
 }
 
@@ -123,7 +128,7 @@ pub fn with_adapter(name: &str, key: &str, job: impl FnOnce(&Golden, &mut Model,
     let checkpoint = Checkpoint::open(&golden.folder).expect(name);
     let layers = checkpoint.layers().expect(name);
     let mut model = golden::model(&checkpoint, &layers);
-    let mut adapter = adapter(&golden, key, &model.config);
+    let mut adapter = adapter(&golden, key, &model);
     job(&golden, &mut model, &mut adapter);
 }
 
@@ -241,23 +246,28 @@ fn rslora_scaled_by_alpha_over_the_rank_is_seen() {
 
 #[test]
 fn a_planted_zero_or_swapped_gradient_of_any_tensor_is_seen() {
-    for (key, matrices) in [("adapter", 2), ("adapter-frozen-a", 1)] {
-        with_adapter("llama", key, |golden, model, adapter| {
+    let each = [
+        ("llama", "adapter", 2),
+        ("llama", "adapter-frozen-a", 1),
+        ("llama-biases", "adapter-dora", 3),
+    ];
+    for (name, key, tensors) in each {
+        with_adapter(name, key, |golden, model, adapter| {
             let sequences = golden.sequences();
             let examples = examples(&sequences);
             let mut ours = vec![0.0; adapter.config.trainable(&model.config)];
             let (kernels, lora) = (Kernels::detect(), adapter.lora());
             mean_loss(model, kernels, lora, &examples, training_bytes, &mut ours);
             let parts = parts(model, &adapter.config);
-            assert_eq!(parts.len(), matrices * model.config.layers * Target::ALL.len());
+            assert_eq!(parts.len(), tensors * model.config.layers * Target::ALL.len());
             for (name, at, n) in &parts {
                 let mut zeroed = ours.clone();
                 zeroed[*at..at + n].fill(0.0);
                 let found = worst(golden, key, model, &adapter.config, &zeroed);
                 assert_eq!(found, (f64::INFINITY, name.clone()));
             }
-            for pair in parts.windows(1 + matrices) {
-                let ((_, a, n), (name, b, m)) = (&pair[0], &pair[matrices]);
+            for pair in parts.windows(1 + tensors) {
+                let ((_, a, n), (name, b, m)) = (&pair[0], &pair[tensors]);
                 let mut swapped = ours.clone();
                 for i in 0..*n.min(m) {
                     swapped.swap(a + i, b + i);

@@ -1,6 +1,7 @@
 //! Logits of every golden model and of every adapter on it, with every kernel table.
 
 use super::golden::{self, Golden, relative_error};
+use super::gradients::adapter;
 use homespun_core::arena::Arena;
 use homespun_core::cache::{KvCache, KvType};
 use homespun_core::compute::Compute;
@@ -71,8 +72,7 @@ fn every_model_and_adapter_gives_the_logits_of_transformers_and_peft() {
                 println!("{name} {isa} pieces of {piece}: {base:.1e}");
                 assert!(base <= BAR, "{name} {isa} pieces of {piece}: {base:.1e}");
                 for key in golden.adapters() {
-                    let adapter =
-                        Adapter::open(&golden.folder.join(&key), &model.config).expect(&key);
+                    let adapter = adapter(&golden, &key, &model);
                     let expected = format!("{key}.logits");
                     let lora = Some(adapter.lora());
                     let adapted = error(&model, kernels, lora, &golden, &expected, piece);
@@ -96,8 +96,9 @@ fn an_adapter_written_by_us_gives_the_same_logits_when_it_is_read_again() {
             let folder = tempfile::tempdir().expect("folder");
             let path = folder.path().join("adapter");
             theirs.save(&path, &model.config).expect("save");
-            let ours = Adapter::open(&path, &model.config).expect("open");
+            let mut ours = Adapter::open(&path, &model.config).expect("open");
             assert_eq!(theirs, ours, "{name} {key}");
+            ours.prepare(&model, Compute::serial(Kernels::detect())).expect("norms");
             let expected = format!("{key}.logits");
             let kernels = Kernels::detect();
             let again = error(&model, kernels, Some(ours.lora()), &golden, &expected, 16);

@@ -9,6 +9,7 @@ use homespun_core::arena::Arena;
 use homespun_core::cache::{KvCache, KvType};
 use homespun_core::compute::Compute;
 use homespun_core::config::{Config, RopeScaling};
+use homespun_core::dora;
 use homespun_core::family::Family;
 use homespun_core::lora::{Lora, LoraConfig, Targets};
 use homespun_core::model::{Model, inference_bytes};
@@ -82,10 +83,18 @@ impl Pool for Odd {
 }
 
 /// Logits of 150 tokens, the loss of three dialogues and its gradients.
-fn run(model: &Model, kernels: &'static Kernels, pool: &dyn Pool) -> (Vec<f32>, f64, Vec<f32>) {
+fn run(
+    model: &Model,
+    config: LoraConfig,
+    kernels: &'static Kernels,
+    pool: &dyn Pool,
+) -> (Vec<f32>, f64, Vec<f32>) {
     let compute = Compute::new(kernels, pool);
-    let parameters = random(3, LORA.parameters(&CONFIG), 0.1);
-    let lora = Lora { config: LORA, parameters: &parameters };
+    let mut parameters = random(3, config.parameters(&CONFIG), 0.1);
+    let mut bytes = vec![0; dora::bytes(&CONFIG, &config)];
+    dora::prepare(model, compute, &config, &mut parameters, &mut Arena::new(&mut bytes))
+        .expect("norms");
+    let lora = Lora { config, parameters: &parameters };
     let sequence = |seed: u64, n: usize| -> (Vec<u32>, Vec<bool>) {
         let mut rng = Rng::new(seed);
         let tokens = (0..n).map(|_| rng.below(CONFIG.vocab as u64) as u32).collect();
@@ -96,7 +105,7 @@ fn run(model: &Model, kernels: &'static Kernels, pool: &dyn Pool) -> (Vec<f32>, 
     let tokens = &sequences[0].0;
     let mut memory = vec![u32::MAX; KvCache::words(&CONFIG, KvType::F32, tokens.len())];
     let mut cache = KvCache::new(&CONFIG, KvType::F32, &mut memory).expect("cache");
-    let mut bytes = vec![0; inference_bytes(&CONFIG, Some(&LORA), tokens.len())];
+    let mut bytes = vec![0; inference_bytes(&CONFIG, Some(&config), tokens.len())];
     let mut states = vec![0.0; tokens.len() * CONFIG.dim];
     let mut arena = Arena::new(&mut bytes);
     let forward = model.forward(compute, Some(lora), tokens, &mut cache, &mut arena, &mut states);
@@ -108,8 +117,8 @@ fn run(model: &Model, kernels: &'static Kernels, pool: &dyn Pool) -> (Vec<f32>, 
 
     let examples = examples(&sequences);
     let rows = examples.iter().map(Example::rows).sum();
-    let mut bytes = vec![0; training_bytes(&CONFIG, &LORA, rows)];
-    let mut gradients = vec![0.0; parameters.len()];
+    let mut bytes = vec![0; training_bytes(&CONFIG, &config, rows)];
+    let mut gradients = vec![0.0; config.trainable(&CONFIG)];
     let dropout = Some(Dropout { seed: 5, step: 6 });
     let mut arena = Arena::new(&mut bytes);
     let loss = loss_and_gradients(
@@ -131,13 +140,19 @@ fn threads_and_the_order_of_chunks_change_no_bit_and_tables_agree() {
     let mut layers = vec![Layer::empty(); CONFIG.layers];
     let weights = load(&Source, &CONFIG, &mut layers).expect("weights");
     let model = Model { config: CONFIG, weights };
-    let scalar = run(&model, Kernels::available().next().expect("scalar"), &Serial);
+    for config in [LORA, LoraConfig { dora: true, ..LORA }] {
+        agree(&model, config);
+    }
+}
+
+fn agree(model: &Model, config: LoraConfig) {
+    let scalar = run(model, config, Kernels::available().next().expect("scalar"), &Serial);
     assert!(scalar.2.iter().any(|&g| g.abs() > 1e-3));
     for kernels in Kernels::available() {
-        let serial = run(&model, kernels, &Serial);
+        let serial = run(model, config, kernels, &Serial);
         for threads in [1, 2, 5] {
             let pool = Odd { threads, most_chunks: AtomicUsize::new(0) };
-            let odd = run(&model, kernels, &pool);
+            let odd = run(model, config, kernels, &pool);
             assert_eq!(serial, odd, "{} on {threads} threads", kernels.isa().name());
             assert!(pool.most_chunks.into_inner() > 5, "nothing was cut");
         }

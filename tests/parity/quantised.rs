@@ -69,7 +69,7 @@ fn with_models(job: impl Fn(&str, &Golden, &Model)) {
 #[test]
 fn logits_over_packed_weights_are_those_of_transformers_and_peft() {
     with_models(|what, golden, model| {
-        let adapter = adapter(golden, "adapter", &model.config);
+        let adapter = adapter(golden, "adapter", model);
         for (lora, expected) in [(None, "logits"), (Some(adapter.lora()), "adapter.logits")] {
             for kernels in Kernels::available() {
                 let compute = Compute::serial(kernels);
@@ -95,7 +95,7 @@ fn errors(
     bytes: gradients::ArenaBytes,
 ) -> (f64, f64) {
     let sequences = golden.sequences();
-    let adapter = adapter(golden, "adapter", &model.config);
+    let adapter = adapter(golden, "adapter", model);
     let mut ours = vec![0.0; adapter.config.trainable(&model.config)];
     let loss = mean_loss(model, kernels, adapter.lora(), &examples(&sequences), bytes, &mut ours);
     let (error, _) = worst(golden, "adapter", model, &adapter.config, &ours);
@@ -121,7 +121,7 @@ fn gradients_over_packed_weights_are_those_of_peft() {
 fn ten_losses_over_packed_weights_are_those_of_torch() {
     with_models(|what, golden, model| {
         for kernels in Kernels::available() {
-            let mut adapter = adapter(golden, "adapter", &model.config);
+            let mut adapter = adapter(golden, "adapter", model);
             let how = (OPTIMISER, RATE, CLIP);
             let (loss, norm) = ten_steps(golden, "adapter", model, &mut adapter, kernels, how);
             let isa = kernels.isa().name();

@@ -14,8 +14,7 @@ const MAX_RANK: usize = 4096;
 
 /// Fields that change what an adapter computes in ways that are not implemented; unset, false or
 /// empty they are harmless.
-const UNSUPPORTED: [&str; 21] = [
-    "use_dora",
+const UNSUPPORTED: [&str; 20] = [
     "use_qalora",
     "use_bdlora",
     "lora_bias",
@@ -63,16 +62,22 @@ pub(super) fn open(path: &Path) -> Result<(LoraConfig, Option<String>), Error> {
         return Err(fields.error("lora_dropout", format!("is {dropout}, not in 0 to 1")));
     }
     let targets = targets(&fields)?;
-    let scaling = match fields.get("use_rslora") {
-        None | Some(Value::Bool(false)) => Scaling::Standard,
-        Some(Value::Bool(true)) => Scaling::RankStabilised,
-        Some(other) => {
-            let reason = format!("is {}, not true or false", short(other));
-            return Err(fields.error("use_rslora", reason));
-        }
+    let scaling = match flag(&fields, "use_rslora")? {
+        false => Scaling::Standard,
+        true => Scaling::RankStabilised,
     };
+    let dora = flag(&fields, "use_dora")?;
     let base = fields.text("base_model_name_or_path")?.map(str::to_owned);
-    Ok((LoraConfig { scaling, ..LoraConfig::new(rank, alpha, dropout, targets) }, base))
+    Ok((LoraConfig { scaling, dora, ..LoraConfig::new(rank, alpha, dropout, targets) }, base))
+}
+
+/// A field that is true, false or left out.
+fn flag(fields: &Fields<'_>, field: &str) -> Result<bool, Error> {
+    match fields.get(field) {
+        None => Ok(false),
+        Some(&Value::Bool(set)) => Ok(set),
+        Some(other) => Err(fields.error(field, format!("is {}, not true or false", short(other)))),
+    }
 }
 
 fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Error> {
@@ -189,7 +194,7 @@ pub(super) fn render(adapter: &Adapter) -> Vec<u8> {
         "revision": null,
         "target_modules": targets,
         "task_type": "CAUSAL_LM",
-        "use_dora": false,
+        "use_dora": config.dora,
         "use_rslora": config.scaling == Scaling::RankStabilised,
     });
     let mut text = format!("{value:#}").into_bytes();

@@ -5,12 +5,15 @@
 //!        adapter_model.safetensors    base_model.model.model.layers.{i}.{part}.{module}
 //!                                         .lora_A.weight (R, inputs)
 //!                                         .lora_B.weight (outputs, R)
+//!                                         .lora_magnitude_vector (outputs), DoRA's
 //!                                     `__metadata__`: the base that ours were trained on (`identity.rs`)
 //! ```
-//! `y = W x + lora_alpha / r * B (A x)`, with `use_rslora` over the root of r. Tensors of f32, bf16 and f16 are read, f32 is written.
+//! `y = W x + lora_alpha / r * B (A x)`, with `use_rslora` over the root of r; `use_dora`
+//! scales each output (see core's `dora`). Tensors of f32, bf16 and f16 are read, f32 is written.
 
 mod config;
 mod identity;
+mod magnitude;
 mod tensors;
 
 use std::path::{Path, PathBuf};
@@ -32,7 +35,8 @@ pub const TENSORS_FILE: &str = "adapter_model.safetensors";
 pub struct Adapter {
     /// Its rank, scale and targets.
     pub config: LoraConfig,
-    /// Its parameters, flat, laid out as [`LoraConfig::offset`] says.
+    /// Its parameters, flat, laid out as [`LoraConfig::offset`] says; DoRA's norms among them are made
+    /// by [`prepare`](Self::prepare).
     pub parameters: Vec<f32>,
     /// `base_model_name_or_path`: for people, never followed.
     pub base: Option<String>,
@@ -60,7 +64,7 @@ pub enum Error {
         /// Its shape.
         found: Vec<usize>,
         /// The shape that the base needs.
-        expected: [usize; 2],
+        expected: Vec<usize>,
     },
     /// The adapter belongs to another base.
     #[error(

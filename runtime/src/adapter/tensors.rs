@@ -1,4 +1,5 @@
-//! `adapter_model.safetensors`: two matrices for each adapted layer, flat in memory.
+//! `adapter_model.safetensors`: two matrices for each adapted layer, with DoRA a vector besides, flat in
+//! memory.
 
 use std::fs;
 use std::io::{self, Write};
@@ -6,6 +7,7 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use homespun_core::config::Config;
+use homespun_core::dora;
 use homespun_core::lora::{LoraConfig, Target};
 use safetensors::Dtype;
 use serde_json::{Value, json};
@@ -15,38 +17,44 @@ use crate::checkpoint::header::{Entry, header_bytes, read_header, read_metadata}
 use crate::checkpoint::{self, Object, file_error, io_error};
 use crate::{durable, state};
 
-/// One matrix of the adapter: its name in the file, its shape and where it begins in memory.
+/// One tensor of the adapter: its name in the file, its shape and where it begins in memory.
 struct Part {
     name: String,
-    shape: [usize; 2],
+    shape: Vec<usize>,
     start: usize,
 }
 
 impl Part {
     fn len(&self) -> usize {
-        self.shape[0] * self.shape[1]
+        self.shape.iter().product()
     }
 }
 
-/// Every matrix, in the order of memory.
+/// Every tensor, in the order of memory.
 fn parts(config: &LoraConfig, base: &Config) -> Vec<Part> {
     let mut parts = Vec::new();
     for layer in 0..base.layers {
         for target in config.targets.iter() {
-            let Some(start) = config.offset(base, layer, target) else { continue };
+            let Some(mut start) = config.offset(base, layer, target) else { continue };
             let (outputs, inputs) = target.shape(base);
-            let a = [config.rank, inputs];
-            parts.push(Part { name: name(layer, target, "A"), shape: a, start });
-            let (b, start) = ([outputs, config.rank], start + a[0] * a[1]);
-            parts.push(Part { name: name(layer, target, "B"), shape: b, start });
+            let mut push = |tensor: &str, shape: Vec<usize>| {
+                let part = Part { name: name(layer, target, tensor), shape, start };
+                start += part.len();
+                parts.push(part);
+            };
+            push("lora_A.weight", vec![config.rank, inputs]);
+            push("lora_B.weight", vec![outputs, config.rank]);
+            if config.dora {
+                push("lora_magnitude_vector", vec![outputs]);
+            }
         }
     }
     parts
 }
 
-fn name(layer: usize, target: Target, matrix: &str) -> String {
+fn name(layer: usize, target: Target, tensor: &str) -> String {
     let (parent, module) = (target.parent(), target.name());
-    format!("base_model.model.model.layers.{layer}.{parent}.{module}.lora_{matrix}.weight")
+    format!("base_model.model.model.layers.{layer}.{parent}.{module}.{tensor}")
 }
 
 /// Reads the tensors in the folder `path` into flat parameters; also gives the base that they were
@@ -86,11 +94,12 @@ pub(super) fn open(
                 file,
                 tensor: part.name.clone(),
                 found: entry.shape.clone(),
-                expected: part.shape,
+                expected: part.shape.clone(),
             });
         }
     }
-    let mut parameters = vec![0.0; config.parameters(base)];
+    // What the file does not hold follows from the base.
+    let mut parameters = vec![dora::UNKNOWN; config.parameters(base)];
     for part in &parts {
         let entry =
             find(&entries, &part.name).ok_or_else(|| fail(&part.name, "is missing".to_owned()))?;
@@ -141,29 +150,35 @@ fn fill<const N: usize>(values: &mut [f32], bytes: &[u8], convert: impl Fn([u8; 
     }
 }
 
-/// Writes the file's contents: its header, and the matrices in the order of memory, which are never
+/// Writes the file's contents: its header, and the tensors in the order of memory, which are never
 /// copied whole.
 ///
 /// # Errors
 /// If `out` takes no more.
 pub(super) fn write(adapter: &Adapter, base: &Config, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(&header(adapter, base))?;
-    durable::write_floats(&adapter.parameters, out)
+    let parts = parts(&adapter.config, base);
+    out.write_all(&header(adapter, &parts))?;
+    for part in &parts {
+        durable::write_floats(&adapter.parameters[part.start..][..part.len()], out)?;
+    }
+    Ok(())
 }
 
-/// What comes before the matrices. They lie without gaps, as the parameters do in memory.
-fn header(adapter: &Adapter, base: &Config) -> Vec<u8> {
+/// What comes before the tensors, which lie without gaps.
+fn header(adapter: &Adapter, parts: &[Part]) -> Vec<u8> {
     let mut json = Object::new();
     json.insert("__metadata__".to_owned(), metadata(adapter));
-    for part in parts(&adapter.config, base) {
-        let [from, to] = [part.start, part.start + part.len()].map(|at| at * size_of::<f32>());
+    let mut from = 0;
+    for part in parts {
+        let to = from + part.len() * size_of::<f32>();
         let info = json!({"dtype": "F32", "shape": part.shape, "data_offsets": [from, to]});
-        json.insert(part.name, info);
+        json.insert(part.name.clone(), info);
+        from = to;
     }
     header_bytes(json)
 }
 
-/// What the file says beside its matrices.
+/// What the file says beside its tensors.
 fn metadata(adapter: &Adapter) -> Value {
     let mut metadata = Object::new();
     metadata.insert("format".to_owned(), json!("pt"));

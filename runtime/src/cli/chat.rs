@@ -34,7 +34,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let layers = base.layers()?;
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_precision(precision);
-    let adapters = args.adapters.load(&base)?;
+    let adapters = args.adapters.load(&engine)?;
     let opening: Vec<Message> =
         args.system.iter().map(|text| Message::new(Role::System, text.as_str())).collect();
     let mut messages = opening.clone();

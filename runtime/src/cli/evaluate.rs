@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let layers = base.layers()?;
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_precision(precision);
-    let adapter = args.adapter.load(&base)?;
+    let adapter = args.adapter.load(&engine)?;
     let dialogues = super::read_held_out(&args.data, args.strict)?;
     let draw = sampler::Sampling { temperature: args.temperature, ..Default::default() };
     let sampling = Sampling { max_tokens: args.max_tokens, draw, seed: args.seed };

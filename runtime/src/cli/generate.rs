@@ -43,7 +43,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let layers = base.layers()?;
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_precision(precision);
-    let adapter = args.adapter.load(&base)?;
+    let adapter = args.adapter.load(&engine)?;
     let messages = match (&args.prompt, &args.messages) {
         (Some(prompt), _) => vec![Message::new(Role::User, prompt.as_str())],
         (None, Some(path)) => dialogue::read_messages(path)?.messages,

@@ -39,9 +39,12 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let checkpoint = args.model.checkpoint()?;
     let layers = checkpoint.layers()?;
     let model = Model { config: *checkpoint.config(), weights: checkpoint.weights(&layers)? };
-    let adapter = args.adapter.load_on(&checkpoint)?;
+    let mut adapter = args.adapter.load_on(&checkpoint)?;
     let pool = machine.pool()?;
     let compute = Compute::new(machine.kernels()?, &pool).with_int8(precision.int8);
+    if let Some(adapter) = &mut adapter {
+        adapter.prepare(&model, compute)?;
+    }
     let lora = adapter.as_ref().map(Adapter::lora);
     let logits = engine::logits(&model, compute, precision.kv, lora, &args.tokens)
         .map_err(|error| format!("{}: {error}", checkpoint.path().display()))?;

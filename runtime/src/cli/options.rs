@@ -1,25 +1,26 @@
 //! Options that several subcommands share.
 
+mod adapter;
+
 use core::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use homespun_core::cache::KvType;
-use homespun_core::lora::{LoraConfig, Scaling};
 use homespun_core::sampler;
 use homespun_core::select::Scoring;
 use homespun_core::select::embedding::Pooling;
 use homespun_core::select::entropy::Entropy;
 use homespun_kernels::{Isa, Kernels};
 
-use crate::adapter::{self, Adapter};
 use crate::builtin;
 use crate::checkpoint::{self, Checkpoint};
 use crate::engine::{Base, Precision, Sampling};
 use crate::lexicon::Table;
 use crate::pool::Threads;
 use crate::tune::Budget;
+pub(crate) use adapter::{AdapterArgs, AdaptersArgs, AnyBase, VariantArgs};
 
 /// More threads than any CPU has, and fewer than make a system refuse them.
 const MAX_THREADS: usize = 1024;
@@ -233,101 +234,6 @@ pub(crate) fn say(line: impl Display) -> Result<(), String> {
 /// Prints one JSON object as the last line of stdout.
 pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), String> {
     say(value)
-}
-
-/// Which adapter.
-#[derive(Args)]
-pub(crate) struct AdapterArgs {
-    /// A PEFT folder (adapter_config.json, adapter_model.safetensors)
-    #[arg(long, value_name = "DIR")]
-    adapter: Option<PathBuf>,
-    #[command(flatten)]
-    any: AnyBase,
-}
-
-/// Which adapters, all of them in memory at once.
-#[derive(Args)]
-pub(crate) struct AdaptersArgs {
-    /// A PEFT folder (adapter_config.json, adapter_model.safetensors); more than one can be given
-    #[arg(long, value_name = "DIR")]
-    adapter: Vec<PathBuf>,
-    #[command(flatten)]
-    any: AnyBase,
-}
-
-impl AdaptersArgs {
-    /// Reads them, each with the name of its folder.
-    pub(crate) fn load(&self, base: &Base) -> Result<Vec<(String, Adapter)>, adapter::Error> {
-        let name = |path: &Path| {
-            let name = path.file_name().unwrap_or(path.as_os_str());
-            name.to_string_lossy().into_owned()
-        };
-        let open = |path: &PathBuf| Ok((name(path), self.any.open(path, base)?));
-        self.adapter.iter().map(open).collect()
-    }
-}
-
-/// Whose adapters.
-#[derive(Args)]
-pub(crate) struct AnyBase {
-    /// Take an adapter that was trained on another base, such as this one before it was quantised
-    #[arg(long)]
-    any_base: bool,
-}
-
-impl AdapterArgs {
-    /// Reads it.
-    pub(crate) fn load(&self, base: &Base) -> Result<Option<Adapter>, adapter::Error> {
-        self.adapter.as_deref().map(|path| self.any.open(path, base)).transpose()
-    }
-
-    /// Reads it for a base of which the weights alone are open.
-    pub(crate) fn load_on(&self, base: &Checkpoint) -> Result<Option<Adapter>, adapter::Error> {
-        self.adapter.as_deref().map(|path| self.any.open_on(path, base)).transpose()
-    }
-}
-
-impl AnyBase {
-    /// Reads the adapter in the folder `path`; unless any base will do, it belongs to `base`.
-    pub(crate) fn open(&self, path: &Path, base: &Base) -> Result<Adapter, adapter::Error> {
-        let adapter = Adapter::open(path, base.config())?;
-        if !self.any_base {
-            adapter.expect_base(path, &base.hashes())?;
-        }
-        Ok(adapter)
-    }
-
-    /// The same for a base of which the weights alone are open.
-    pub(crate) fn open_on(
-        &self,
-        path: &Path,
-        base: &Checkpoint,
-    ) -> Result<Adapter, adapter::Error> {
-        let adapter = Adapter::open(path, base.config())?;
-        if !self.any_base {
-            adapter.expect_weights(path, &base.base_hash())?;
-        }
-        Ok(adapter)
-    }
-}
-
-/// Which variant of LoRA.
-#[derive(Args)]
-pub(crate) struct VariantArgs {
-    /// Scale by alpha / sqrt(rank) instead: rsLoRA, for which a higher rank learns more
-    #[arg(long)]
-    rslora: bool,
-    /// Train B alone and leave A as it was drawn: LoRA-FA, with about half the gradients and moments
-    #[arg(long)]
-    pub(crate) freeze_a: bool,
-}
-
-impl VariantArgs {
-    /// `config` of that variant.
-    pub(crate) const fn of(&self, config: LoraConfig) -> LoraConfig {
-        let scaling = if self.rslora { Scaling::RankStabilised } else { config.scaling };
-        LoraConfig { scaling, freeze_a: self.freeze_a, ..config }
-    }
 }
 
 /// Which lexicons.

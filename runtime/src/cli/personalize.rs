@@ -215,9 +215,11 @@ fn held_out_hash(dialogues: &[Dialogue], plan: &Plan) -> String {
 pub(crate) fn current(
     state: &State,
     engine: &Engine,
-) -> Result<Option<Adapter>, crate::adapter::Error> {
-    let config = engine.base().config();
-    state.current_adapter().map(|path| Adapter::open(&path, config)).transpose()
+) -> Result<Option<Adapter>, personalize::Error> {
+    let Some(path) = state.current_adapter() else { return Ok(None) };
+    let mut adapter = Adapter::open(&path, engine.base().config())?;
+    engine.prepare(&mut adapter)?;
+    Ok(Some(adapter))
 }
 
 fn policy_named(name: &str) -> Result<&'static Policy, String> {

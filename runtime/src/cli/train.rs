@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// The PEFT folder to write; if it is there already, nothing is done
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Start from this adapter; its rank, alpha, scaling and targets hold whatever the options say
+    /// Start from this adapter; its rank, alpha, scaling, magnitudes and targets hold whatever the options say
     #[arg(long, value_name = "ADAPTER")]
     init: Option<PathBuf>,
     #[command(flatten)]
@@ -140,12 +140,13 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let pool = machine.pool()?;
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_budget(budget);
     let mut adapter = match &args.init {
-        Some(path) => args.any.open(path, &base)?,
+        Some(path) => args.any.open(path, &engine)?,
         None => Adapter::fresh(lora, base.config(), base.name(), args.seed),
     };
     adapter.config.dropout = args.dropout;
     adapter.config.freeze_a = args.variant.freeze_a;
     adapter.trained_on = Some(base.hashes());
+    engine.prepare(&mut adapter)?;
     let dialogues = super::read_dialogues(&args.data, args.strict)?;
     let examples = tune::prepare(&base, &dialogues, mode, args.max_length, |line| {
         eprintln!("{}: {line}", args.data.display());

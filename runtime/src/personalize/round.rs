@@ -88,7 +88,11 @@ pub fn round(
         return Ok(report);
     }
     let current = match state.current_adapter() {
-        Some(path) => Some(Adapter::open(&path, engine.base().config())?),
+        Some(path) => {
+            let mut current = Adapter::open(&path, engine.base().config())?;
+            engine.prepare(&mut current)?;
+            Some(current)
+        }
         None => None,
     };
     let variants = write_variants(engine, state, current.as_ref(), &held, plan, &mut report)?;
@@ -106,6 +110,7 @@ pub fn round(
     // How to train is the plan's; a file does not say it.
     start.config.freeze_a = plan.lora.freeze_a;
     start.trained_on = Some(engine.base().hashes());
+    engine.prepare(&mut start)?;
     if let Some(tuned) = tune(engine, start, &train, &held_out, rounds, state, &mut report)? {
         let generation = state.record.generation + 1;
         let folder = state.adapter(generation);

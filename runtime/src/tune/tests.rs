@@ -55,9 +55,11 @@ pub(super) fn with_kernels(
 
 #[test]
 fn a_frozen_a_stays_as_it_is_and_the_bs_move() {
-    for freeze_a in [false, true] {
-        with_engine(|engine, examples, mut start| {
-            start.config.freeze_a = freeze_a;
+    for (freeze_a, dora) in [(false, false), (true, false), (true, true)] {
+        with_engine(|engine, examples, _| {
+            let config = LoraConfig { freeze_a, dora, ..CONFIG };
+            let mut start = Adapter::fresh(config, engine.base().config(), "builtin", 3);
+            engine.prepare(&mut start).unwrap();
             let mut end = start.clone();
             let mut trainer =
                 Trainer::new(engine, &mut end, examples, options(Length::Epochs(3))).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
+use homespun_core::lora::LoraConfig;
 use homespun_kernels::{Isa, Kernels};
 
 use super::*;
@@ -10,7 +11,7 @@ use crate::adapter::Adapter;
 use crate::durable::disk::{Bug, Did, Recorder, after_a_cut, lay_out};
 use crate::durable::{Op, Step};
 use crate::engine::Engine;
-use crate::tune::tests::{options, with_engine, with_kernels};
+use crate::tune::tests::{CONFIG, options, with_engine, with_kernels};
 use crate::tune::{Budget, Event, Example, Length, Options};
 
 /// Two dialogues a step, each a micro-batch of its own: every other checkpoint is within a step.
@@ -61,17 +62,23 @@ fn load(engine: &Engine, examples: &[Example], start: &Adapter, folder: &Path) -
 
 #[test]
 fn a_run_cut_after_any_micro_batch_ends_bit_identical_to_an_unbroken_one() {
-    cut_everywhere(false);
+    cut_everywhere(CONFIG);
 }
 
 #[test]
 fn so_does_one_that_trains_and_keeps_moments_of_the_bs_alone() {
-    cut_everywhere(true);
+    cut_everywhere(LoraConfig { freeze_a: true, ..CONFIG });
 }
 
-fn cut_everywhere(freeze_a: bool) {
-    with_engine(|engine, examples, mut start| {
-        start.config.freeze_a = freeze_a;
+#[test]
+fn so_does_one_with_magnitudes() {
+    cut_everywhere(LoraConfig { dora: true, ..CONFIG });
+}
+
+fn cut_everywhere(config: LoraConfig) {
+    with_engine(|engine, examples, _| {
+        let mut start = Adapter::fresh(config, engine.base().config(), "builtin", 3);
+        engine.prepare(&mut start).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut adapter = start.clone();
         let whole = finish(trainer(engine, examples, &mut adapter));
