@@ -205,13 +205,16 @@ impl Kernels {
     /// Bytes that products of `tokens` tokens with weights stored as `dtype`, forward and backward,
     /// take on the heap of each thread.
     pub const fn workspace(&self, dtype: DType, tokens: usize) -> usize {
-        match (self.isa, dtype) {
-            #[cfg(all(feature = "std", target_arch = "x86_64"))]
-            (Isa::Avx512 | Isa::Avx512Vnni, DType::F32) if tokens >= gemm::TOKENS => {
-                gemm::workspace(tokens)
-            }
-            _ => 0,
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        if matches!(self.isa, Isa::Avx512 | Isa::Avx512Vnni)
+            && matches!(dtype, DType::F32)
+            && tokens >= gemm::TOKENS
+        {
+            return gemm::workspace(tokens);
         }
+        // All else packs weights into panels on the stack.
+        let _ = (dtype, tokens);
+        0
     }
 
     /// `sum_i x[i] y[i]`.
