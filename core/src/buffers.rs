@@ -118,6 +118,8 @@ pub(crate) struct Sizes {
     pub workers: usize,
     /// Whether there is a backward.
     pub training: bool,
+    /// Whether gates are kept elsewhere, so that the MLP needs no room for them.
+    pub kept: bool,
 }
 
 /// Room for what a block computes on the way.
@@ -155,7 +157,7 @@ impl<'a> Scratch<'a> {
             Some(lora) => (lora.rank, training && lora.dropout > 0.0, lora.dora),
         };
         let (wide, narrow) = (most(c.dim, c.q_dim()), most(c.dim, c.hidden));
-        let [gate, up] = Gates::lengths(c, rows);
+        let [gate, up] = Gates::lengths(c, if s.kept { 0 } else { rows });
         [
             t * c.kv_dim(),
             t * c.kv_dim(),

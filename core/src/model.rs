@@ -126,7 +126,7 @@ enum Wanted<'a> {
 /// How a piece of `tokens` tokens passes through a block. So many jobs of attention at once are enough
 /// for any pool to be busy.
 const fn sizes(tokens: usize) -> Sizes {
-    Sizes { tokens, mlp_rows: tokens, workers: 16, training: false }
+    Sizes { tokens, mlp_rows: tokens, workers: 16, training: false, kept: false }
 }
 
 /// Bytes of the arena that [`Model::forward`] needs for `tokens` tokens at once.

@@ -15,7 +15,7 @@ mod plan;
 
 use crate::arena::{ALIGN, Arena, f32_bytes};
 use crate::block::{Backward, Block};
-use crate::buffers::{Angles, Gates, Saved, Scratch, most};
+use crate::buffers::{Angles, Gates, Saved, Scratch, Sizes, most};
 use crate::compute::Compute;
 use crate::config::Config;
 use crate::lora::{Lora, LoraConfig};
@@ -173,13 +173,14 @@ impl<'a> Run<'a> {
         Block { layer: &self.model.weights.layers[index], index, ..self.block }
     }
 
-    /// What a block works in, and activations that are not kept.
+    /// What a block works in, and activations that are not kept, if any are not.
     fn working<'w>(&self, arena: &mut Arena<'w>) -> Result<(Scratch<'w>, Saved<'w>), Error> {
         let Block { compute, config, lora, starts, .. } = self.block;
-        let lora = lora.as_ref().map(|lora| &lora.config);
+        let (lora, kept) = (lora.as_ref().map(|lora| &lora.config), self.layout.recomputed() == 0);
         let sizes = sizes(starts.len(), self.pieces, workers(compute), true);
-        let scratch = Scratch::take(arena, config, lora, sizes)?;
-        Ok((scratch, Saved::take(arena, config, starts.len(), false)?))
+        let scratch = Scratch::take(arena, config, lora, Sizes { kept, ..sizes })?;
+        let rows = if kept { 0 } else { starts.len() };
+        Ok((scratch, Saved::take(arena, config, rows, false)?))
     }
 
     /// `x (T, D)` through all blocks; stores the first input of each segment and what is kept.

@@ -12,12 +12,9 @@ pub(crate) const WIDTH: usize = 64;
 /// Below so many tokens ours, which packs nothing, is as fast.
 pub(crate) const TOKENS: usize = 48;
 
-/// Bytes that the crate takes on each thread for products of `tokens` tokens: a slab as large as the
-/// L2 cache (1 MiB on the CPUs that get here, or twice that), and one call's packed factors.
-pub(crate) const fn workspace(tokens: usize) -> usize {
-    const DEPTH: usize = 512;
-    (1 << 20) + size_of::<f32>() * DEPTH * (tokens + 2 * WIDTH)
-}
+/// Bytes that the crate takes on each thread: of a slab as large as the L2 cache it touches what one
+/// chunk packs, which is this much at most.
+pub(crate) const WORKSPACE: usize = 1 << 18;
 
 /// The part `d_x` of `(T, k)`: `d_x = d_y w` or `d_x += d_y w`; `d_y` is `(T, n)`, `w` is `(n, k)`.
 pub(crate) fn backward(d_y: &[f32], w: &[f32], k: usize, accumulate: bool, d_x: &mut Tile) {

@@ -210,7 +210,7 @@ impl Kernels {
             && matches!(dtype, DType::F32)
             && tokens >= gemm::TOKENS
         {
-            return gemm::workspace(tokens);
+            return gemm::WORKSPACE;
         }
         // All else packs weights into panels on the stack.
         let _ = (dtype, tokens);

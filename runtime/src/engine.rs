@@ -157,6 +157,11 @@ impl<'m> Engine<'m> {
         Self { budget, ..self }
     }
 
+    /// How exactly it computes.
+    pub const fn precision(&self) -> Precision {
+        Precision { kv: self.kv, int8: self.compute.int8 }
+    }
+
     /// The memory that training may take.
     pub const fn budget(&self) -> &Budget {
         &self.budget

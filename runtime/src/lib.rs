@@ -32,6 +32,8 @@ pub mod merge;
 #[cfg(feature = "std")]
 pub mod personalize;
 #[cfg(feature = "std")]
+pub mod plan;
+#[cfg(feature = "std")]
 pub mod pool;
 #[cfg(feature = "std")]
 pub mod progress;

@@ -31,9 +31,8 @@ use crate::adapter::Adapter;
 use crate::chat::Loss;
 use crate::dialogue::Dialogue;
 use crate::engine::{Base, Engine, Error};
-use crate::memory;
 use key::Key;
-pub use plan::{Budget, Demand, Plan};
+pub use plan::{Budget, Demand, Plan, Run};
 
 /// A dialogue as the model sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -225,7 +224,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
         };
         let trainable = adapter.config.trainable(engine.base().config());
         let key = Key::of(&options, examples, adapter);
-        let (plan, planned) = plan(engine, adapter, examples, &options, batch, None)?;
+        let run = Run { rows: &rows(examples), batch, micro_batch: options.micro_batch };
+        let (plan, planned) = Plan::of_run(engine, adapter, run, None)?;
         let memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
         Ok(Self {
             engine,
@@ -288,9 +288,9 @@ impl<'t, 'm> Trainer<'t, 'm> {
     /// # Errors
     /// If there is not enough of it for them.
     fn plan_again(&mut self, words: &[u64]) -> Result<(), Error> {
-        let (examples, options) = (self.examples, &self.options);
-        let (plan, planned) =
-            plan(self.engine, self.adapter, examples, options, self.batch, Some(words))?;
+        let (batch, micro_batch) = (self.batch, self.options.micro_batch);
+        let run = Run { rows: &rows(self.examples), batch, micro_batch };
+        let (plan, planned) = Plan::of_run(self.engine, self.adapter, run, Some(words))?;
         self.memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
         (self.plan, self.planned) = (plan, planned);
         Ok(())
@@ -426,46 +426,11 @@ impl<'t, 'm> Trainer<'t, 'm> {
     }
 }
 
-/// The layout of a run whose gradients and moments are not there yet, and what the whole process then
-/// takes; in the pieces of `words`, if there are any.
-fn plan(
-    engine: &Engine,
-    adapter: &Adapter,
-    examples: &[Example],
-    options: &Options,
-    batch: usize,
-    words: Option<&[u64]>,
-) -> Result<(Plan, u64), Error> {
+/// The rows of each example, the longest first.
+fn rows(examples: &[Example]) -> Vec<usize> {
     let mut rows: Vec<usize> = examples.iter().map(|example| example.lend().rows()).collect();
     rows.sort_unstable_by(|a, b| b.cmp(a));
-    let demand = Demand {
-        config: engine.model().config,
-        lora: adapter.config,
-        longest: rows[0],
-        // Steps may wrap round to the longest examples more than once.
-        batch: rows.iter().cycle().take(batch).fold(0, |sum, rows| sum.saturating_add(*rows)),
-        kernels: engine.kernels(),
-        dtype: engine.model().linear_dtype(),
-        workers: engine.threads(),
-        half_inputs: engine.budget().half_inputs,
-    };
-    // A gradient and two moments of what is trained; DoRA's norms while they are made.
-    let trained = adapter.config.trainable(&engine.model().config);
-    let to_come = (3 * 4 * trained + adapter.norm_bytes(engine.model())) as u64;
-    let available = engine.budget().available(to_come);
-    let now = memory::anonymous_bytes();
-    let plan = match (words, options.micro_batch) {
-        (Some(words), _) => Plan::of_words(&demand, available, words),
-        (None, Some(n)) => {
-            Plan::of_rows(&demand, available, n.saturating_mul(rows[0]).min(demand.batch))
-        }
-        (None, None) => Plan::choose(&demand, available),
-    };
-    let plan = plan.map_err(|needed| Error::TooLittleMemory {
-        needed: engine.budget().needed(to_come, needed),
-        given: engine.budget().memory,
-    })?;
-    Ok((plan, now + to_come + (plan.arena() + plan.workspace) as u64))
+    rows
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::homespun;
 fn every_command_has_a_help_with_an_example_that_parses() {
     let names: Vec<String> =
         Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    assert_eq!(names.len(), 16, "{names:?}");
+    assert_eq!(names.len(), 17, "{names:?}");
     for name in names {
         let help = homespun(&[&name, "--help"]).fine().stdout;
         assert!(help.contains("--threads") && help.contains("--isa"), "{name}");
@@ -30,6 +30,7 @@ fn every_command_has_a_help_with_an_example_that_parses() {
         ("chat", "f16", "i8"),
         ("generate", "f16", "i8"),
         ("bench", "f16", "i8"),
+        ("plan", "f16", "i8"),
         ("logits", "f32", "f32"),
         ("score", "f32", "f32"),
         ("evaluate", "f32", "f32"),

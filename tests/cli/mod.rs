@@ -19,6 +19,7 @@ mod identity;
 mod interrupt;
 mod merge;
 mod personalize;
+mod plan;
 mod quantise;
 mod queue;
 mod tools;

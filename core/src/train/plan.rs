@@ -43,6 +43,8 @@ pub struct Memory {
     pub stream: usize,
     /// What a layer or the head works in.
     pub working: usize,
+    /// What of that is only for layers that are not kept.
+    pub again: usize,
     /// One layer's input.
     pub input: usize,
     /// One layer's activations.
@@ -63,10 +65,11 @@ impl Memory {
     ) -> Self {
         let sizes = sizes(rows, pieces, workers, true);
         let attention = f32_bytes(&Saved::lengths(config, rows, false));
-        let block = attention
-            + f32_bytes(&Scratch::lengths(config, Some(lora), sizes))
-            + f32_bytes(&[rows * config.heads])
+        let rest = f32_bytes(&[rows * config.heads])
             + if pieces.half_inputs { f32_bytes(&[rows * config.dim]) } else { 0 };
+        let block = attention + f32_bytes(&Scratch::lengths(config, Some(lora), sizes)) + rest;
+        let kept = Sizes { kept: true, ..sizes };
+        let kept = f32_bytes(&Scratch::lengths(config, Some(lora), kept)) + rest;
         let head = f32_bytes(&Head::lengths(config, rows, pieces.head_rows));
         let element = if pieces.half_inputs { 2 } else { 4 };
         Self {
@@ -75,6 +78,7 @@ impl Memory {
                 + f32_bytes(&[rows * most(config.dim, config.q_dim()), rows * config.dim])
                 + ALIGN,
             working: most(block, head),
+            again: most(block, head) - most(kept, head),
             input: padded(rows * config.dim * element),
             layer: attention + f32_bytes(&Gates::lengths(config, rows)),
             layers: config.layers,
@@ -87,7 +91,7 @@ impl Memory {
 
     /// With every activation kept.
     pub const fn all(&self) -> usize {
-        self.inputs() + self.layers * self.layer
+        self.inputs() + self.layers * self.layer - self.again
     }
 
     /// With the inputs of all layers.
@@ -117,9 +121,13 @@ impl Memory {
             return Err(OutOfMemory { needed: self.least(), available });
         }
         let layers = self.layers;
+        if available >= self.all() {
+            return Ok(Layout { layers, segments: layers, kept: layers });
+        }
         if available >= self.inputs() {
             let kept = (available - self.inputs()) / self.layer;
-            let kept = if kept < layers { kept } else { layers };
+            // All but one may fit, and all not for what the one needs.
+            let kept = if kept < layers { kept } else { layers - 1 };
             return Ok(Layout { layers, segments: layers, kept });
         }
         let room = (available - self.fixed()) / self.input;
@@ -130,15 +138,33 @@ impl Memory {
         Ok(Layout { layers, segments, kept: 0 })
     }
 
+    /// Bytes that a layer or the head works in under `layout`.
+    pub const fn working_bytes(&self, layout: Layout) -> usize {
+        if layout.kept == self.layers { self.working - self.again } else { self.working }
+    }
+
+    /// Bytes of the inputs that `layout` stores.
+    pub const fn inputs_bytes(&self, layout: Layout) -> usize {
+        slots(self.layers, layout.segments) * self.input
+    }
+
+    /// Bytes of the activations that `layout` keeps.
+    pub const fn kept_bytes(&self, layout: Layout) -> usize {
+        layout.kept * self.layer
+    }
+
     /// Bytes of the arena under `layout`.
     pub const fn bytes(&self, layout: Layout) -> usize {
-        self.fixed() + slots(self.layers, layout.segments) * self.input + layout.kept * self.layer
+        self.stream
+            + self.working_bytes(layout)
+            + self.inputs_bytes(layout)
+            + self.kept_bytes(layout)
     }
 }
 
 /// How a block works on `rows` rows in `pieces`.
 pub(super) const fn sizes(rows: usize, pieces: Pieces, workers: usize, training: bool) -> Sizes {
-    Sizes { tokens: rows, mlp_rows: pieces.mlp_rows, workers, training }
+    Sizes { tokens: rows, mlp_rows: pieces.mlp_rows, workers, training, kept: false }
 }
 
 /// Inputs that are stored at once: one for each segment, and those inside the longest one.
@@ -183,7 +209,8 @@ impl Layout {
 mod tests {
     use super::*;
 
-    const MEMORY: Memory = Memory { stream: 1000, working: 500, input: 10, layer: 70, layers: 24 };
+    const MEMORY: Memory =
+        Memory { stream: 1000, working: 500, again: 90, input: 10, layer: 70, layers: 24 };
 
     #[test]
     fn more_memory_never_computes_more_and_every_byte_is_accounted_for() {

@@ -12,6 +12,7 @@
 
 mod limits;
 mod report;
+pub mod saved;
 pub mod shape;
 pub mod synthetic;
 
@@ -224,6 +225,7 @@ pub fn run(
     let packed = matches!(dtype, DType::Q8 | DType::Q4);
     Ok(Report {
         model: subject.name(),
+        weights: base.checkpoint().base_hash(),
         isa: kernels.isa().name(),
         threads: pool.threads(),
         settings,

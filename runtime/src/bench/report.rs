@@ -45,6 +45,8 @@ pub struct Training {
 pub struct Report {
     /// What was measured.
     pub model: String,
+    /// What tells its weights from others.
+    pub weights: String,
     /// The table of kernels.
     pub isa: &'static str,
     /// Threads that computed.

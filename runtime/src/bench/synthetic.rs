@@ -27,7 +27,7 @@ use crate::checkpoint::header::header_bytes;
 /// Standard deviation of the weights.
 const DEVIATION: f32 = 0.02;
 /// Elements that are made at once, more or less: rows of a packed matrix go whole.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 16;
 
 /// How weights can be stored.
 pub const DTYPES: [DType; 5] = [DType::F32, DType::Bf16, DType::F16, DType::Q8, DType::Q4];

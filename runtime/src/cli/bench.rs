@@ -8,7 +8,7 @@ use homespun_kernels::DType;
 use super::Outcome;
 use super::options::{FastArgs, Machine, MemoryArgs, is_builtin, print_json, say};
 use crate::bench::shape::{self, Shape};
-use crate::bench::{self, Settings, Subject, Train, synthetic};
+use crate::bench::{self, Settings, Subject, Train, saved, synthetic};
 
 /// Measure prefill, decode, training, load time and memory, beside this machine's own limits
 #[derive(clap::Args)]
@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// Repetitions of each; the best counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     repeat: usize,
+    /// Keep the report in the user's cache folder, where `plan` finds it
+    #[arg(long)]
+    save: bool,
     /// Print one JSON object instead of the table
     #[arg(long, conflicts_with = "markdown")]
     json: bool,
@@ -91,6 +94,12 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         (None, None) => return Err("--model or --synthetic: one is needed".into()),
     };
     let report = bench::run(&subject, kernels, &pool, settings)?;
+    if args.save {
+        let (weights, isa) = (&report.weights, report.isa);
+        let saved = saved::Subject { weights, threads: report.threads, isa };
+        let file = saved.save(&synthetic::default_cache()?, &report)?;
+        eprintln!("saved in {}", file.display());
+    }
     match args.json {
         true => print_json(&report.json())?,
         false => say(report.table(args.markdown).trim_end())?,

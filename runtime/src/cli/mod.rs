@@ -12,6 +12,7 @@ mod logits;
 mod merge;
 mod options;
 mod personalize;
+mod plan;
 mod quantize;
 mod render;
 mod rouge;
@@ -50,6 +51,7 @@ enum Command {
     Score(score::Args),
     Train(train::Args),
     Personalize(personalize::Args),
+    Plan(plan::Args),
     Evaluate(evaluate::Args),
     Rouge(rouge::Args),
     Buffer(buffer::Args),
@@ -76,6 +78,7 @@ impl Cli {
             Command::Score(args) => score::run(args, machine),
             Command::Train(args) => train::run(args, machine),
             Command::Personalize(args) => personalize::run(args, machine),
+            Command::Plan(args) => plan::run(args, machine),
             Command::Evaluate(args) => evaluate::run(args, machine),
             Command::Rouge(args) => rouge::run(args),
             Command::Buffer(args) => buffer::run(args),

@@ -302,7 +302,7 @@ impl Args {
 }
 
 /// The set that `--targets` names.
-fn targets(names: &[String]) -> Result<Targets, String> {
+pub(super) fn targets(names: &[String]) -> Result<Targets, String> {
     names.iter().try_fold(Targets::NONE, |set, name| {
         let target = Target::ALL.into_iter().find(|target| target.name() == name);
         target.map(|target| set.with(target)).ok_or_else(|| {

@@ -2,6 +2,7 @@
 
 use homespun_core::arena::Arena;
 use homespun_core::cache::KvCache;
+use homespun_core::lora::LoraConfig;
 use homespun_core::model;
 use homespun_core::sampler::{self, Sampler};
 
@@ -71,6 +72,20 @@ impl<'m> Session<'m> {
     pub fn set_adapter(&mut self, adapter: Option<&'m Adapter>) {
         self.known.clear();
         self.adapter = adapter;
+    }
+
+    /// Bytes of the KV cache of a session of `engine` for `context` tokens, and of what it computes in.
+    pub(crate) fn bytes(
+        engine: &Engine,
+        lora: Option<&LoraConfig>,
+        context: usize,
+    ) -> (usize, usize) {
+        let config = &engine.model.config;
+        let arena = model::inference_bytes(config, lora, context);
+        let arena = arena.max(model::logits_bytes(config, 1));
+        // A state before and after the norm; logits and their order.
+        let rows = 4 * (2 * config.dim + 2 * config.vocab);
+        (4 * KvCache::words(config, engine.kv, context), arena + rows)
     }
 
     /// Tokens that there is room for.

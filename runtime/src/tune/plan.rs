@@ -14,6 +14,8 @@ use homespun_core::lora::{LoraConfig, Target};
 use homespun_core::train::{Layout, Memory, Pieces};
 use homespun_kernels::{DType, Kernels};
 
+use crate::adapter::Adapter;
+use crate::engine::{Engine, Error};
 use crate::memory;
 
 /// More rows of a micro-batch than these gain nothing.
@@ -68,6 +70,12 @@ impl Budget {
         }
     }
 
+    /// The anonymous memory that the whole process may take.
+    pub fn ceiling(&self) -> u64 {
+        let free = || memory::free_bytes().map(|free| free / 10 * 7 + memory::anonymous_bytes());
+        self.memory.or_else(free).unwrap_or(u64::MAX)
+    }
+
     /// What is left where something else takes `bytes`.
     pub fn less(self, bytes: u64) -> Self {
         Self { memory: self.memory.map(|memory| memory.saturating_sub(bytes)), ..self }
@@ -101,7 +109,67 @@ pub struct Plan {
     pub cost: f64,
 }
 
+/// The examples of a run and how many make a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'r> {
+    /// Rows of each example, the longest first; at least one.
+    pub rows: &'r [usize],
+    /// Examples of a step.
+    pub batch: usize,
+    /// Examples computed at once, where that is not the plan's to choose.
+    pub micro_batch: Option<usize>,
+}
+
+/// Bytes of gradients and of the two moments, and of DoRA's norms while they are made.
+pub(crate) fn to_come(engine: &Engine, adapter: &Adapter) -> [usize; 3] {
+    let trained = 4 * adapter.config.trainable(&engine.model().config);
+    [trained, 2 * trained, adapter.norm_bytes(engine.model())]
+}
+
 impl Plan {
+    /// The plan of a run whose gradients and moments are not there yet, within the engine's budget, and
+    /// the anonymous memory that the whole process then takes; in the pieces of `words`, if there are
+    /// any.
+    ///
+    /// # Errors
+    /// If it does not fit; tells what would do.
+    pub fn of_run(
+        engine: &Engine,
+        adapter: &Adapter,
+        run: Run,
+        words: Option<&[u64]>,
+    ) -> Result<(Self, u64), Error> {
+        let longest = run.rows.first().copied().unwrap_or(0);
+        // Steps may wrap round to the longest examples more than once.
+        let step = run.rows.iter().cycle().take(run.batch);
+        let demand = Demand {
+            config: engine.model().config,
+            lora: adapter.config,
+            longest,
+            batch: step.fold(0, |sum, rows| sum.saturating_add(*rows)),
+            kernels: engine.kernels(),
+            dtype: engine.model().linear_dtype(),
+            workers: engine.threads(),
+            half_inputs: engine.budget().half_inputs,
+        };
+        let to_come = to_come(engine, adapter).iter().sum::<usize>() as u64;
+        let available = engine.budget().available(to_come);
+        let now = memory::anonymous_bytes();
+        let plan = match (words, run.micro_batch) {
+            (Some(words), _) => Self::of_words(&demand, available, words),
+            (None, Some(n)) => {
+                let rows = n.saturating_mul(longest).min(demand.batch);
+                Self::of_rows(&demand, available, rows)
+            }
+            (None, None) => Self::choose(&demand, available),
+        };
+        let plan = plan.map_err(|needed| Error::TooLittleMemory {
+            needed: engine.budget().needed(to_come, needed),
+            given: engine.budget().memory,
+        })?;
+        Ok((plan, now + to_come + (plan.arena() + plan.workspace) as u64))
+    }
+
     /// The plan that computes least in an arena of `available` bytes.
     ///
     /// # Errors

@@ -1,0 +1,224 @@
+//! What a model takes where it runs, before it does: the rows of memory of talking and of training, and
+//! the longest dialogue and the largest batch that fit under a ceiling.
+//!
+//! ```text
+//! talking    process + KV cache + activations                         a session's own sizes
+//! training   process + adapter + gradients + moments + arena + heap   the plan of a real run
+//! ```
+//! The arithmetic is that of [`Session`] and of [`tune::Plan`]: what is printed is what will be asked.
+
+use homespun_core::lora::LoraConfig;
+use homespun_kernels::Pool;
+
+use crate::adapter::Adapter;
+use crate::engine::{Engine, Error, Session};
+use crate::memory;
+use crate::tune::plan::to_come;
+use crate::tune::{self, Run};
+
+/// The most examples at once that are tried.
+const MOST_BATCH: usize = 64;
+
+/// One row of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What takes it.
+    pub what: &'static str,
+    /// Bytes.
+    pub bytes: u64,
+    /// More about it.
+    pub note: String,
+}
+
+impl Row {
+    fn new(what: &'static str, bytes: usize, note: impl Into<String>) -> Self {
+        Self { what, bytes: bytes as u64, note: note.into() }
+    }
+}
+
+/// Bytes of all rows.
+pub fn total(rows: &[Row]) -> u64 {
+    rows.iter().map(|row| row.bytes).sum()
+}
+
+/// Talking under a ceiling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Talking {
+    /// Anonymous memory.
+    pub rows: Vec<Row>,
+    /// The longest context that fits, in tokens; 0 if none does.
+    pub longest: usize,
+}
+
+/// Training under a ceiling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// Anonymous memory.
+    pub rows: Vec<Row>,
+    /// How it is laid out.
+    pub plan: tune::Plan,
+    /// Tokens of the longest example that fits.
+    pub longest: usize,
+    /// The most examples of the asked length that fit at once.
+    pub largest: usize,
+}
+
+/// The anonymous memory of this process, an adapter of `adapter_bytes` left out.
+fn process(adapter_bytes: usize) -> Row {
+    let now = memory::anonymous_bytes().saturating_sub(adapter_bytes as u64);
+    Row { what: "process", bytes: now, note: "this program and the tokenizer".into() }
+}
+
+/// What a conversation of up to `context` tokens takes with an adapter of this shape, and the longest
+/// one that fits `ceiling`.
+pub fn talking(
+    engine: &Engine,
+    lora: Option<&LoraConfig>,
+    context: usize,
+    ceiling: u64,
+) -> Talking {
+    let config = &engine.model().config;
+    let process = process(0);
+    let adapter = lora.map_or(0, |lora| 4 * lora.parameters(config));
+    let rows = |context: usize| {
+        let (cache, work) = Session::bytes(engine, lora, context);
+        let kv = engine.precision().kv.name();
+        vec![
+            process.clone(),
+            Row::new("adapter", adapter, ""),
+            Row::new("KV cache", cache, format!("{kv}, {context} tokens")),
+            Row::new("activations", work, "a piece of the prompt, logits"),
+        ]
+    };
+    let fits = |context: usize| total(&rows(context)) <= ceiling;
+    Talking { rows: rows(context), longest: most(engine.context(), fits) }
+}
+
+/// What training on examples of `length` tokens, `batch` of them a step, takes under the engine's
+/// budget.
+///
+/// # Errors
+/// If it does not fit; tells what would do.
+pub fn training(
+    engine: &Engine,
+    lora: LoraConfig,
+    length: usize,
+    batch: usize,
+) -> Result<Training, Error> {
+    let config = &engine.model().config;
+    // The run's own adapter, so that the process is as large as it will be.
+    let adapter = Adapter::fresh(lora, config, engine.base().name(), 0);
+    let plan_of = |length: usize, batch: usize, micro_batch: Option<usize>| {
+        let rows = vec![length - 1; batch];
+        tune::Plan::of_run(engine, &adapter, Run { rows: &rows, batch, micro_batch }, None)
+    };
+    let (plan, _) = plan_of(length, batch, None)?;
+    let [gradients, moments, norms] = to_come(engine, &adapter);
+    let parameters = 4 * adapter.parameters.len();
+    let (memory, layout) = (plan.memory, plan.layout);
+    let kept = |count: usize| format!("of {count} of {} layers", layout.layers);
+    let (mlp, head) = (plan.pieces.mlp_rows, plan.pieces.head_rows);
+    let mut rows = vec![
+        process(parameters),
+        Row::new("adapter", parameters, format!("rank {}", lora.rank)),
+        Row::new("gradients", gradients, ""),
+        Row::new("optimiser", moments, "two moments"),
+        Row::new("layer inputs", memory.inputs_bytes(layout), kept(layout.segments)),
+        Row::new("layer activations", memory.kept_bytes(layout), kept(layout.kept)),
+        Row::new(
+            "residual stream",
+            memory.stream,
+            format!("{} rows and their gradient", plan.rows),
+        ),
+        Row::new(
+            "working set",
+            memory.working_bytes(layout),
+            format!("MLP {mlp} rows, head {head} at a time"),
+        ),
+        Row::new("gemm workspace", plan.workspace, "on the heap of each thread"),
+        Row::new("sample buffer", 0, "in a file; one record at a time"),
+    ];
+    if norms > 0 {
+        rows.push(Row::new("norms of DoRA", norms, "while they are made"));
+    }
+    let longest = most(config.max_context - 1, |rows| plan_of(rows + 1, 1, None).is_ok()) + 1;
+    let largest = most(MOST_BATCH, |n| plan_of(length, n, Some(n)).is_ok());
+    Ok(Training { rows, plan, longest, largest })
+}
+
+/// The largest number up to `limit` that `fits`, if all smaller ones do; 0 if none.
+fn most(limit: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut fit, mut over) = (0, limit + 1);
+    while over - fit > 1 {
+        let middle = fit + (over - fit) / 2;
+        if fits(middle) {
+            fit = middle;
+        } else {
+            over = middle;
+        }
+    }
+    fit
+}
+
+/// So many threads, of which none is started: for the plan of another machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Cores(pub usize);
+
+impl Pool for Cores {
+    fn run(&self, chunks: usize, job: &(dyn Fn(usize) + Sync)) {
+        (0..chunks).for_each(job);
+    }
+
+    fn threads(&self) -> usize {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homespun_core::lora::Targets;
+    use homespun_kernels::Kernels;
+
+    use super::*;
+    use crate::engine::Base;
+    use crate::tune::Budget;
+
+    #[test]
+    fn the_largest_that_fits_is_found_at_both_ends() {
+        for edge in [0, 1, 7, 99, 100] {
+            assert_eq!(most(100, |n| n <= edge), edge);
+        }
+        assert_eq!(most(0, |_| true), 0);
+    }
+
+    #[test]
+    fn a_ceiling_bounds_the_rows_the_longest_example_and_the_batch() {
+        let base = Base::builtin(None).unwrap();
+        let layers = base.layers().unwrap();
+        let engine = Engine::new(&base, &layers, Kernels::detect(), &Cores(2)).unwrap();
+        let lora = LoraConfig::new(8, 16.0, 0.0, Targets::ALL);
+        let plan = |memory: u64, length| {
+            let engine = engine.with_budget(Budget { memory: Some(memory), half_inputs: false });
+            training(&engine, lora, length, 8)
+        };
+        let Err(Error::TooLittleMemory { needed, .. }) = plan(1 << 20, 64) else {
+            panic!("a megabyte is too little")
+        };
+        // The process may have grown a little since.
+        let mut before = (0, 0, f64::INFINITY);
+        for more in [2, 4, 16, 64] {
+            let ceiling = needed + (more << 20);
+            let found = plan(ceiling, 64).unwrap();
+            assert!(total(&found.rows) <= ceiling);
+            let now = (found.longest, found.largest, found.plan.cost);
+            assert!(now.0 >= before.0 && now.1 >= before.1 && now.2 <= before.2, "{now:?}");
+            assert!(found.longest >= 64 && found.largest >= 1);
+            before = now;
+        }
+        let short = talking(&engine, None, 64, u64::MAX);
+        let long = talking(&engine, Some(&lora), 256, u64::MAX);
+        assert!(total(&short.rows) < total(&long.rows));
+        assert_eq!(short.longest, engine.context());
+        assert_eq!(talking(&engine, None, 64, 0).longest, 0);
+    }
+}

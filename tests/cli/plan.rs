@@ -1,0 +1,118 @@
+//! `plan`: its rows add up, its ceiling is the one that training keeps, and what it refuses.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{Place, homespun, names, number, run};
+
+/// Bytes of the rows of `part`, and its total.
+fn rows(plan: &Value, part: &str) -> (f64, f64) {
+    let rows = plan[part]["rows"].as_array().expect("rows");
+    (rows.iter().map(|row| number(row, "bytes")).sum(), number(&plan[part], "anonymous_bytes"))
+}
+
+fn row(plan: &Value, part: &str, what: &str) -> f64 {
+    let rows = plan[part]["rows"].as_array().expect("rows");
+    number(rows.iter().find(|row| row["what"] == what).expect(what), "bytes")
+}
+
+#[test]
+fn rows_add_up_and_stay_under_the_ceiling() {
+    let args = ["plan", "--model", "builtin", "--train", "--memory", "30M", "--json"];
+    let plan = homespun(&args).fine().json();
+    for part in ["talking", "training"] {
+        let (sum, total) = rows(&plan, part);
+        assert!(sum == total && total < 30e6, "{part}: {plan}");
+    }
+    let adapter = row(&plan, "training", "adapter");
+    assert_eq!(row(&plan, "training", "optimiser"), 2.0 * adapter);
+    assert_eq!(row(&plan, "training", "gradients"), adapter);
+    let frozen = homespun(&[&args[..], &["--freeze-a"]].concat()).fine().json();
+    assert!(row(&frozen, "training", "gradients") < adapter, "{frozen}");
+    let longer = homespun(&[&args[..], &["--length", "512"]].concat()).fine().json();
+    assert!(rows(&longer, "training").1 > rows(&plan, "training").1);
+    let table = homespun(&["plan", "--model", "builtin", "--train"]).fine().stdout;
+    for part in ["KV cache", "layer inputs", "optimiser", "together", "longest example", "no times"]
+    {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+}
+
+#[test]
+fn a_board_brings_its_memory_and_cores_and_an_unknown_one_is_named() {
+    let plan = ["plan", "--model", "builtin", "--json", "--board"];
+    let pi = homespun(&[&plan[..], &["pi5"]].concat()).fine().json();
+    assert_eq!((number(&pi, "threads"), number(&pi, "ceiling_bytes")), (4.0, 6_012_954_213.0));
+    assert!(pi["measured"].is_null() && pi["training"].is_null(), "{pi}");
+    homespun(&[&plan[..], &["pi6"]].concat()).refused(&["--board", "pi6", "pi5", "jetson_orin"]);
+    homespun(&["plan", "--model", "builtin", "--memory", "1Q"]).refused(&["--memory", "1Q"]);
+    let long = ["plan", "--model", "builtin", "--train", "--length", "513"];
+    homespun(&long).refused(&["--length", "513", "512"]);
+}
+
+#[test]
+fn times_come_from_a_bench_that_was_saved_here_and_of_this_model() {
+    let place = Place::new();
+    let cached = |args: &[&str]| {
+        let mut command = Command::new(super::binary::path());
+        run(command.args(args).env("XDG_CACHE_HOME", place.path("cache")))
+    };
+    let brief = ["--prefill", "8", "--decode", "2", "--repeat", "1", "--threads", "1"];
+    let bench = ["bench", "--model", "builtin", "--save", "--json"];
+    let report = cached(&[&bench[..], &brief].concat()).fine().json();
+    let plan = ["plan", "--model", "builtin", "--json", "--threads"];
+    let measured = cached(&[&plan[..], &["1"]].concat()).fine().json()["measured"].clone();
+    for key in ["prefill_tokens_per_second", "decode_tokens_per_second"] {
+        assert_eq!(measured[key], report[key]);
+    }
+    assert_eq!(
+        (number(&measured, "days_ago"), &measured["train_tokens_per_second"]),
+        (0.0, &Value::Null)
+    );
+    let other = cached(&[&plan[..], &["2"]].concat()).fine().json();
+    assert!(other["measured"].is_null(), "of another number of threads: {other}");
+}
+
+#[test]
+fn measured_memory_is_what_was_planned_and_under_every_ceiling() {
+    let cache = env!("CARGO_TARGET_TMPDIR");
+    let brief = ["--prefill", "2", "--decode", "1", "--repeat", "1", "--threads", "2", "--json"];
+    for (dtype, ceiling, accumulate) in
+        [("f32", "40M", "1"), ("f32", "27M", "2"), ("q4", "60M", "1"), ("q4", "26M", "3")]
+    {
+        let args = ["bench", "--synthetic", "stories-15m", "--dtype", dtype, "--cache", cache];
+        let train = ["--train", "--length", "200", "--batch", "2", "--accumulate", accumulate];
+        let memory = ["--memory", ceiling];
+        let report = homespun(&[&args[..], &brief, &train, &memory].concat()).fine().json();
+        let peak = number(&report, "peak_anonymous_bytes");
+        let planned = number(&report, "train_planned_anonymous_bytes");
+        let most: f64 = ceiling.trim_end_matches('M').parse::<f64>().expect("number") * 1e6;
+        assert!(peak <= most, "{peak} of {most}: {report}");
+        let near = |planned: f64| (planned - peak).abs() <= (0.05 * peak).max(4e6);
+        assert!(near(planned), "planned {planned}, measured {peak}: {report}");
+        // Planted bug: a plan that forgets what the arena holds.
+        let arena = planned - number(&report, "inference_peak_anonymous_bytes");
+        assert!(!near(planned - arena), "{report}");
+    }
+}
+
+#[test]
+fn too_little_memory_is_refused_before_the_first_step_and_the_number_named_is_enough() {
+    let place = Place::new();
+    let (data, log) = (place.stream("data.jsonl", 8), place.path("log.jsonl"));
+    let train = |out: &str, memory: &str| {
+        let out = place.path(out);
+        let args = ["train", "--model", "builtin", "--data", &data, "--out", &out, "--log", &log];
+        homespun(&[&args[..], &["--steps", "1", "--memory", memory]].concat())
+    };
+    let refused = train("out", "2M").refused(&["--memory", "2.0 MB are too little", "needed"]);
+    assert!(names(place.path("").as_ref()).iter().all(|name| !name.starts_with("out")));
+    let words: Vec<&str> = refused.stderr.split_whitespace().collect();
+    // `...; 4.9 MB are needed`
+    let needed = words.iter().rposition(|&word| word == "needed").expect("needed");
+    let needed: f64 = words[needed - 3].parse().expect("megabytes");
+    // Memory that the process takes by itself is not the same to the page each time.
+    train("out", &format!("{:.1}M", needed + 0.6)).fine();
+    assert!(names(place.path("").as_ref()).contains(&"out".to_owned()));
+}
