@@ -10,7 +10,7 @@ use super::options::{FastArgs, Machine, MemoryArgs, is_builtin, print_json, say}
 use crate::bench::shape::{self, Shape};
 use crate::bench::{self, Settings, Subject, Train, saved, synthetic};
 
-/// Measure prefill, decode, training, load time and memory, beside this machine's own limits
+/// Measure speed, load time and memory beside this machine's own limits
 #[derive(clap::Args)]
 #[command(
     group(ArgGroup::new("subject").required(true).args(["model", "synthetic"])),

@@ -7,7 +7,7 @@ use super::options::{AnyBase, Machine, is_builtin, open_weights, say};
 use crate::merge::{self, Float};
 use crate::quantize::Files;
 
-/// Write a base with an adapter merged into its weights, as a folder that other programs open too
+/// Write a base with an adapter merged into its weights as a plain model
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  homespun merge --model builtin --adapter adapter --out merged --dtype f32\n\nIn 16 bits an update that is small beside its weight is rounded away; f32 keeps it. A quantised base is unpacked."
