@@ -94,7 +94,8 @@ pub enum Error {
 }
 
 fn too_little(needed: u64, given: Option<u64>) -> String {
-    let needed = needed as f64 / 1e6;
+    // Rounded up, so that the number printed is enough.
+    let needed = (needed as f64 / 1e5).ceil() / 10.0;
     match given {
         Some(given) => format!(
             "--memory: {:.1} MB are too little to train in; {needed:.1} MB are needed",

@@ -112,7 +112,6 @@ fn too_little_memory_is_refused_before_the_first_step_and_the_number_named_is_en
     // `...; 4.9 MB are needed`
     let needed = words.iter().rposition(|&word| word == "needed").expect("needed");
     let needed: f64 = words[needed - 3].parse().expect("megabytes");
-    // Memory that the process takes by itself is not the same to the page each time.
-    train("out", &format!("{:.1}M", needed + 0.6)).fine();
+    train("out", &format!("{needed:.1}M")).fine();
     assert!(names(place.path("").as_ref()).contains(&"out".to_owned()));
 }

@@ -86,7 +86,8 @@ impl Budget {
     pub fn needed(&self, to_come: u64, needed: u64) -> u64 {
         let needed = needed.saturating_add(to_come + SLACK);
         match self.memory {
-            Some(_) => needed.saturating_add(memory::anonymous_bytes()),
+            // The process is not of the same size to the page each time.
+            Some(_) => needed.saturating_add(memory::anonymous_bytes() + SLACK / 2),
             None => needed / 7 * 10,
         }
     }
