@@ -15,6 +15,7 @@ fn the_quick_demo_learns_gives_its_figures_and_repeats_itself() {
     }
     assert!(number(&first, "rouge1_after") > number(&first, "rouge1_before"), "{first}");
     assert!(number(&first, "gflop") <= 20.0, "too much for an emulator: {first}");
+    assert!(number(&first, "peak_anonymous_bytes") < 64e6, "{first}");
     assert!(10.0 * number(&first, "bins") <= number(&first, "stream"), "{first}");
     let other = homespun(&["demo", "--quick", "--json", "--stream-seed", "11"]).fine().json();
     assert_ne!(other["loss_before"], first["loss_before"], "another user is the same user");
