@@ -91,8 +91,8 @@ fn workers(compute: Compute) -> usize {
 }
 
 /// Adds `scale` times the gradient of the summed negative log-likelihood of all targets to `gradients`,
-/// laid out as [`LoraConfig::trained`] says, and returns that sum (unscaled). With `scale` one over the targets
-/// of a whole batch, its micro-batches add up to the gradient of the mean.
+/// laid out as [`LoraConfig::trained`] says, and returns that sum (unscaled). With `scale` one over
+/// the targets of a whole batch, its micro-batches add up to the gradient of the mean.
 ///
 /// `dropout` is `None` to train without it, else the rate is `lora.config.dropout`. The arena lends at
 /// least [`Memory::least`]; with up to [`Memory::all`] less is computed twice.
