@@ -22,6 +22,15 @@ pub struct Partition {
     pub len: u64,
 }
 
+/// Operations a second that one core cannot exceed, counting multiplications and additions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// In f32.
+    pub float: f64,
+    /// On 8-bit integers.
+    pub int8: f64,
+}
+
 /// A device: what it has, and what Homespun does with it by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Board {
@@ -35,6 +44,8 @@ pub struct Board {
     pub clusters: &'static [usize],
     /// RAM in bytes; 0 where the system is asked.
     pub ram: u64,
+    /// What a core can do at most, where it is known.
+    pub peak: Option<Peak>,
     /// Bins of the sample buffer by default.
     pub bins: usize,
     /// Where the weights, the samples and the adapter lie; empty where a file system holds them.

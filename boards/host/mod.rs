@@ -9,6 +9,7 @@ pub const BOARD: Board = Board {
     target_cpu: "",
     clusters: &[],
     ram: 0,
+    peak: None,
     bins: 128,
     partitions: &[],
 };

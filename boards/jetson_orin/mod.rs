@@ -9,6 +9,7 @@ pub const BOARD: Board = Board {
     target_cpu: "cortex-a78ae",
     clusters: &[4, 2],
     ram: 8 << 30,
+    peak: None,
     bins: 128,
     partitions: &[],
 };

@@ -7,17 +7,21 @@
 //! ```
 //! The arithmetic is that of [`Session`] and of [`tune::Plan`]: what is printed is what will be asked.
 
+use std::collections::BTreeMap;
+
+use homespun_boards::Board;
 use homespun_core::lora::LoraConfig;
-use homespun_kernels::Pool;
+use homespun_kernels::{DType, Pool};
 
 use crate::adapter::Adapter;
-use crate::engine::{Engine, Error, Session};
+use crate::engine::{Engine, Error, Session, Work};
 use crate::memory;
+use crate::personalize::buffer;
 use crate::tune::plan::to_come;
-use crate::tune::{self, Run};
+use crate::tune::{self, Budget, Run};
 
 /// The most examples at once that are tried.
-const MOST_BATCH: usize = 64;
+pub const MOST_BATCH: usize = 64;
 
 /// One row of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,25 +98,79 @@ pub fn talking(
     Talking { rows: rows(context), longest: most(engine.context(), fits) }
 }
 
-/// What training on examples of `length` tokens, `batch` of them a step, takes under the engine's
-/// budget.
+/// Bytes of the mapped weights that the model uses, by how they are stored.
+///
+/// # Errors
+/// None that opening the model has not seen.
+pub fn mapped(engine: &Engine) -> Result<BTreeMap<&'static str, u64>, Error> {
+    let mut bytes = BTreeMap::new();
+    for part in engine.base().checkpoint().parts()? {
+        *bytes.entry(part.dtype().name()).or_default() += part.bytes();
+    }
+    Ok(bytes)
+}
+
+/// Tokens a second that the arithmetic of a board cannot exceed: nothing that was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AtMost {
+    /// Of a prompt.
+    pub prefill: f64,
+    /// New ones; reading the weights takes longer.
+    pub decode: f64,
+    /// In training, however few of them are targets.
+    pub train: f64,
+}
+
+impl AtMost {
+    /// That of `engine`'s model and threads on `board`, if the board's peak is known.
+    pub fn of(engine: &Engine, board: &Board) -> Option<Self> {
+        let (peak, config) = (board.peak?, &engine.model().config);
+        let packed = matches!(engine.model().linear_dtype(), DType::Q8 | DType::Q4);
+        let threads = engine.threads().min(board.cores()) as f64;
+        let int8 = packed && engine.precision().int8;
+        let talking = threads * if int8 { peak.int8 } else { peak.float };
+        Some(Self {
+            prefill: talking / Work::of_token(1, 0, 0).flop(config),
+            decode: talking / Work::of_token(0, 0, 1).flop(config),
+            train: threads * peak.float / Work::of_token(0, 1, 0).flop(config),
+        })
+    }
+}
+
+/// The steps of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// Tokens of the longest example, at least 2.
+    pub length: usize,
+    /// Examples of a step.
+    pub batch: usize,
+    /// Examples computed at once, where that is not the plan's to choose.
+    pub micro_batch: Option<usize>,
+}
+
+/// What training in `steps` takes under the engine's budget, beside a sample buffer of `bins` bins.
 ///
 /// # Errors
 /// If it does not fit; tells what would do.
 pub fn training(
     engine: &Engine,
     lora: LoraConfig,
-    length: usize,
-    batch: usize,
+    steps: Steps,
+    bins: usize,
 ) -> Result<Training, Error> {
+    let Steps { length, batch, micro_batch } = steps;
     let config = &engine.model().config;
+    // What is free must not change from one length to the next.
+    let budget = *engine.budget();
+    let fixed = engine.with_budget(Budget { memory: Some(budget.ceiling()), ..budget });
     // The run's own adapter, so that the process is as large as it will be.
     let adapter = Adapter::fresh(lora, config, engine.base().name(), 0);
-    let plan_of = |length: usize, batch: usize, micro_batch: Option<usize>| {
+    let plan_of = |engine, length: usize, batch: usize, micro_batch: Option<usize>| {
         let rows = vec![length - 1; batch];
         tune::Plan::of_run(engine, &adapter, Run { rows: &rows, batch, micro_batch }, None)
     };
-    let (plan, _) = plan_of(length, batch, None)?;
+    let buffer = buffer::bytes(bins, config.dim);
+    let (plan, _) = plan_of(engine, length, batch, micro_batch)?;
     let [gradients, moments, norms] = to_come(engine, &adapter);
     let parameters = 4 * adapter.parameters.len();
     let (memory, layout) = (plan.memory, plan.layout);
@@ -136,13 +194,15 @@ pub fn training(
             format!("MLP {mlp} rows, head {head} at a time"),
         ),
         Row::new("gemm workspace", plan.workspace, "on the heap of each thread"),
-        Row::new("sample buffer", 0, "in a file; one record at a time"),
+        // The plan leaves more than this unplanned.
+        Row::new("sample buffer", buffer, format!("index and scratch of {bins} bins, one record")),
     ];
     if norms > 0 {
         rows.push(Row::new("norms of DoRA", norms, "while they are made"));
     }
-    let longest = most(config.max_context - 1, |rows| plan_of(rows + 1, 1, None).is_ok()) + 1;
-    let largest = most(MOST_BATCH, |n| plan_of(length, n, Some(n)).is_ok());
+    let longest =
+        most(config.max_context - 1, |rows| plan_of(&fixed, rows + 1, 1, None).is_ok()) + 1;
+    let largest = most(MOST_BATCH, |n| plan_of(&fixed, length, n, Some(n)).is_ok());
     Ok(Training { rows, plan, longest, largest })
 }
 
@@ -181,7 +241,6 @@ mod tests {
 
     use super::*;
     use crate::engine::Base;
-    use crate::tune::Budget;
 
     #[test]
     fn the_largest_that_fits_is_found_at_both_ends() {
@@ -199,7 +258,7 @@ mod tests {
         let lora = LoraConfig::new(8, 16.0, 0.0, Targets::ALL);
         let plan = |memory: u64, length| {
             let engine = engine.with_budget(Budget { memory: Some(memory), half_inputs: false });
-            training(&engine, lora, length, 8)
+            training(&engine, lora, Steps { length, batch: 8, micro_batch: None }, 16)
         };
         let Err(Error::TooLittleMemory { needed, .. }) = plan(1 << 20, 64) else {
             panic!("a megabyte is too little")

@@ -1,6 +1,9 @@
 //! `plan`: its rows add up, its ceiling is the one that training keeps, and what it refuses.
 
-use std::process::Command;
+use core::time::Duration;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
 
 use serde_json::Value;
 
@@ -47,6 +50,14 @@ fn a_board_brings_its_memory_and_cores_and_an_unknown_one_is_named() {
     assert!(pi["measured"].is_null() && pi["training"].is_null(), "{pi}");
     homespun(&[&plan[..], &["pi6"]].concat()).refused(&["--board", "pi6", "pi5", "jetson_orin"]);
     homespun(&["plan", "--model", "builtin", "--memory", "1Q"]).refused(&["--memory", "1Q"]);
+    let bound = "decode_tokens_per_second_at_most";
+    let one = homespun(&[&plan[..], &["pi5", "--threads", "1"]].concat()).fine().json();
+    let (four, one) = (&pi["model_not_measured"], &one["model_not_measured"]);
+    assert!((number(four, bound) / number(one, bound) - 4.0).abs() < 1e-9, "{four} {one}");
+    let unknown = homespun(&[&plan[..], &["jetson_orin"]].concat()).fine().json();
+    assert!(unknown["model_not_measured"].is_null(), "{unknown}");
+    let text = homespun(&["plan", "--model", "builtin", "--board", "pi5"]).fine().stdout;
+    assert!(text.contains("a model and not measured: prompt at most"), "{text}");
     let long = ["plan", "--model", "builtin", "--train", "--length", "513"];
     homespun(&long).refused(&["--length", "513", "512"]);
 }
@@ -114,4 +125,81 @@ fn too_little_memory_is_refused_before_the_first_step_and_the_number_named_is_en
     let needed: f64 = words[needed - 3].parse().expect("megabytes");
     train("out", &format!("{needed:.1}M")).fine();
     assert!(names(place.path("").as_ref()).contains(&"out".to_owned()));
+}
+
+#[test]
+fn a_known_shape_is_planned_without_its_weights() {
+    let shape = ["plan", "--synthetic", "llama-3.2-1b", "--dtype", "q4", "--json"];
+    let plan = homespun(&[&shape[..], &["--train", "--memory", "256M"]].concat()).fine().json();
+    let mapped = plan["mapped"].as_object().expect("mapped");
+    let sum: f64 = mapped.values().map(|bytes| bytes.as_f64().expect("bytes")).sum();
+    assert_eq!(sum, number(&plan, "mapped_bytes"));
+    // 1.24 billion parameters, a fifth of them the head's.
+    assert!((5.2..5.5).contains(&(sum * 8.0 / 1_235_814_400.0)), "{plan}");
+    assert!(mapped.contains_key("q8") && number(&plan["mapped"], "q4") > 5e8, "{plan}");
+    assert!(rows(&plan, "training").1 <= 256e6, "{plan}");
+    // The adapter's dropout has a buffer of its own.
+    let board = ["--board", "pi5", "--train", "--dropout"];
+    let total = |dropout| {
+        rows(&homespun(&[&shape[..], &board, &[dropout]].concat()).fine().json(), "training").1
+    };
+    assert!(total("0.1") > total("0") + 1e6);
+    let table = homespun(&["plan", "--synthetic", "stories-15m", "--isa", "scalar"]).fine().stdout;
+    let command = "homespun bench --synthetic stories-15m --dtype bf16 --threads";
+    assert!(table.contains(command), "{table}");
+    homespun(&["plan"]).refused(&["--model", "--synthetic"]);
+    homespun(&["plan", "--synthetic", "nonsense"]).refused(&["--synthetic", "smollm2-135m"]);
+    homespun(&[&shape[..], &["--train", "--dropout", "1"]].concat()).refused(&["--dropout"]);
+}
+
+/// The most anonymous memory that the kernel tells of a command while it runs; `None` where it does
+/// not tell.
+fn peak(args: &[&str]) -> Option<f64> {
+    let mut command = Command::new(super::binary::path());
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("the binary starts");
+    let file = format!("/proc/{}/status", child.id());
+    let mut peak = None;
+    let status = loop {
+        let status = fs::read_to_string(&file).unwrap_or_default();
+        let lines = status.lines().filter_map(|line| {
+            let line = line.strip_prefix("RssAnon:").or(line.strip_prefix("RssShmem:"))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()
+        });
+        let now = lines.reduce(|a, b| a + b).map(|kilobytes| kilobytes * 1024.0);
+        peak = peak.into_iter().chain(now).reduce(f64::max);
+        if let Some(status) = child.try_wait().expect("wait") {
+            break status;
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    assert!(status.success(), "{args:?}: {status}");
+    peak
+}
+
+#[test]
+fn a_training_takes_what_was_planned_from_its_first_step_to_its_adapter_on_the_disk() {
+    let place = Place::new();
+    let tea = "tea with milk and honey for the guests in the garden ".repeat(20);
+    let line = serde_json::json!({"messages": [
+        {"role": "user", "content": tea}, {"role": "assistant", "content": "Mint tea."},
+    ]});
+    let data = place.file("data.jsonl", format!("{line}\n").repeat(4));
+    let out = place.path("out");
+    // Most of it is as long as the adapter.
+    let large = ["--rank", "256", "--batch", "4", "--memory", "46M"];
+    let train = ["train", "--model", "builtin", "--data", &data, "--out", &out, "--steps", "3"];
+    let Some(peak) = peak(&[&train[..], &large, &["--max-length", "128"]].concat()) else {
+        return println!("skipped: this system has no /proc/PID/status");
+    };
+    let plan = ["plan", "--model", "builtin", "--train", "--length", "128", "--json"];
+    let plan = homespun(&[&plan[..], &large].concat()).fine().json();
+    let (_, planned) = rows(&plan, "training");
+    assert!(peak <= 46e6 && planned <= 46e6, "planned {planned}, measured {peak}");
+    let near = |planned: f64| (planned - peak).abs() <= (0.05 * peak).max(4e6);
+    assert!(near(planned), "planned {planned}, measured {peak}: {plan}");
+    // Planted bugs: a plan that forgets the moments, or the adapter.
+    for what in ["optimiser", "adapter"] {
+        assert!(!near(planned - row(&plan, "training", what)), "{what}: {plan}");
+    }
 }

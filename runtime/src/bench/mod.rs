@@ -142,7 +142,7 @@ impl Settings {
 }
 
 impl Subject {
-    fn checkpoint(&self) -> Result<Checkpoint, engine::Error> {
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint, engine::Error> {
         Ok(match self {
             Subject::Folder(dir) => Checkpoint::open(dir)?,
             Subject::BuiltIn => builtin::checkpoint()?,
@@ -154,6 +154,15 @@ impl Subject {
         })
     }
 
+    /// What a report that is kept is known by: random weights by their shape and type, others by
+    /// themselves.
+    pub(crate) fn identity(&self, checkpoint: &Checkpoint) -> String {
+        match self {
+            Subject::Folder(_) | Subject::BuiltIn => checkpoint.base_hash(),
+            Subject::Synthetic { shape, dtype, .. } => format!("{}-{}", shape.name, dtype.name()),
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Subject::Folder(dir) => dir.display().to_string(),
@@ -163,7 +172,10 @@ impl Subject {
     }
 
     /// The base of `checkpoint`, and how long its tokenizer took, if it has one.
-    fn base(&self, checkpoint: Checkpoint) -> Result<(Base, Option<f64>), engine::Error> {
+    pub(crate) fn base(
+        &self,
+        checkpoint: Checkpoint,
+    ) -> Result<(Base, Option<f64>), engine::Error> {
         let start = Instant::now();
         let base = match self {
             Subject::Folder(dir) => Base::open(dir, None)?,
@@ -225,7 +237,7 @@ pub fn run(
     let packed = matches!(dtype, DType::Q8 | DType::Q4);
     Ok(Report {
         model: subject.name(),
-        weights: base.checkpoint().base_hash(),
+        weights: subject.identity(base.checkpoint()),
         isa: kernels.isa().name(),
         threads: pool.threads(),
         settings,

@@ -12,7 +12,8 @@ use crate::durable;
 /// Which measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// What tells the weights from others, [`base_hash`](crate::checkpoint::Checkpoint::base_hash).
+    /// What tells the weights from others: [`base_hash`](crate::checkpoint::Checkpoint::base_hash), or of
+    /// random ones their shape and type.
     pub weights: &'a str,
     /// Threads.
     pub threads: usize,

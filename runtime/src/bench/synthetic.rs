@@ -128,6 +128,20 @@ pub fn write(shape: &Shape, dtype: DType, dir: &Path, pool: &dyn Pool) -> Result
     Ok(file)
 }
 
+/// A file like that of [`write`] with holes for weights: it opens and maps as they do and takes no
+/// room on the disk.
+///
+/// # Errors
+/// If the system has no place for temporary files.
+pub fn hollow(shape: &Shape, dtype: DType) -> io::Result<File> {
+    let (header, places) = layout(shape, dtype);
+    let end = |place: &Place| place.at + (place.units() * place.unit_bytes()) as u64;
+    let file = tempfile::tempfile()?;
+    file.write_all_at(&header, 0)?;
+    file.set_len(places.last().map_or(header.len() as u64, end))?;
+    Ok(file)
+}
+
 /// The file's head, and where each tensor lies.
 fn layout(shape: &Shape, dtype: DType) -> (Vec<u8>, Vec<Place>) {
     let mut entries = Map::new();

@@ -7,7 +7,7 @@ use core::cell::RefCell;
 
 use homespun_core::weights::TensorSource;
 use homespun_kernels::quant::Packed;
-use homespun_kernels::{Data, Matrix};
+use homespun_kernels::{DType, Data, Matrix};
 
 use super::tensors::Tensors;
 use super::{Checkpoint, Error};
@@ -31,14 +31,22 @@ pub enum Weight<'a> {
 }
 
 impl Part<'_> {
+    /// How it is stored.
+    pub fn dtype(&self) -> DType {
+        match self.weight {
+            Weight::Matrix(matrix) => matrix.dtype(),
+            Weight::Vector(data) => data.dtype(),
+        }
+    }
+
     /// Its bytes as stored.
     pub fn bytes(&self) -> u64 {
-        let (dtype, rows, cols) = match self.weight {
-            Weight::Matrix(matrix) => (matrix.dtype(), matrix.rows(), matrix.cols()),
-            Weight::Vector(data) => (data.dtype(), 1, data.len()),
+        let (rows, cols) = match self.weight {
+            Weight::Matrix(matrix) => (matrix.rows(), matrix.cols()),
+            Weight::Vector(data) => (1, data.len()),
         };
         // It lies in memory, so it has so many.
-        dtype.matrix_bytes(rows, cols).unwrap_or(0) as u64
+        self.dtype().matrix_bytes(rows, cols).unwrap_or(0) as u64
     }
 }
 

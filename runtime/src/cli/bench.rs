@@ -107,13 +107,13 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     Ok(())
 }
 
-fn shape(name: &str) -> Result<Shape, String> {
+pub(super) fn shape(name: &str) -> Result<Shape, String> {
     let known = || shape::ALL.map(|shape| shape.name).join(", ");
     let shape = shape::ALL.into_iter().find(|shape| shape.name == name);
     shape.ok_or_else(|| format!("--synthetic: unknown shape {name:?}; there are {}", known()))
 }
 
-fn dtype(name: &str) -> Result<DType, String> {
+pub(super) fn dtype(name: &str) -> Result<DType, String> {
     let known = || synthetic::DTYPES.map(DType::name).join(", ");
     let dtype = synthetic::DTYPES.into_iter().find(|dtype| dtype.name() == name);
     dtype.ok_or_else(|| format!("--dtype: {name:?} is not one of {}", known()))

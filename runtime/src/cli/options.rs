@@ -49,14 +49,24 @@ impl Machine {
             .ok_or_else(|| format!("--isa: this CPU has no {name}; it has {}", names()))
     }
 
+    /// Whether `--isa` names any.
+    pub(crate) const fn names_isa(&self) -> bool {
+        self.isa.is_some()
+    }
+
     /// A pool of as many threads as `--threads` says.
     pub(crate) fn pool(&self) -> Result<Threads, String> {
-        let threads = match self.threads {
-            Some(n) if (1..=MAX_THREADS).contains(&n) => n,
-            Some(_) => return Err(format!("--threads: must be between 1 and {MAX_THREADS}")),
-            None => std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
-        };
-        Threads::new(threads).map_err(|error| format!("--threads: {error}"))
+        let cores = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+        Threads::new(self.threads_of(cores)?).map_err(|error| format!("--threads: {error}"))
+    }
+
+    /// As many threads as `--threads` says, or one on each of `cores`.
+    pub(crate) fn threads_of(&self, cores: usize) -> Result<usize, String> {
+        match self.threads {
+            Some(n) if (1..=MAX_THREADS).contains(&n) => Ok(n),
+            Some(_) => Err(format!("--threads: must be between 1 and {MAX_THREADS}")),
+            None => Ok(cores),
+        }
     }
 }
 

@@ -1,27 +1,41 @@
 //! `homespun plan`: what a model takes here or on a board, before it runs.
 
+use std::path::PathBuf;
+
+use clap::ArgGroup;
 use homespun_boards::{ALL, Board, HOST};
 use homespun_core::lora::{LoraConfig, Targets};
+use homespun_kernels::{Isa, Kernels};
 use serde_json::{Value, json};
 
-use super::Outcome;
-use super::options::{FastArgs, Machine, MemoryArgs, ModelArgs, VariantArgs, print_json, say};
+use super::options::{FastArgs, Machine, MemoryArgs, VariantArgs, is_builtin, print_json, say};
 use super::train::targets;
-use crate::bench::saved::{Saved, Subject};
-use crate::bench::synthetic::default_cache;
+use super::{Outcome, bench};
+use crate::bench::Subject;
+use crate::bench::saved::{self, Saved};
+use crate::bench::synthetic::{self, default_cache};
 use crate::engine::Engine;
-use crate::plan::{self, Cores, Row, total};
+use crate::plan::{self, AtMost, Cores, Row, total};
 use crate::pool::Threads;
 use crate::tune::Budget;
 
 /// Show what a model takes of memory, talking and training, before it does
 #[derive(clap::Args)]
 #[command(
+    group(ArgGroup::new("subject").required(true).args(["model", "synthetic"])),
     after_help = "Example:\n  homespun plan --model builtin --train --memory 30M\n\nRows are anonymous memory, which the ceiling is about; mapped weights can be dropped and read again. Times are shown where `homespun bench --save` measured them on this machine."
 )]
 pub(crate) struct Args {
-    #[command(flatten)]
-    model: ModelArgs,
+    /// A Hugging Face folder (config.json, tokenizer.json, *.safetensors), or `builtin`
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// A known shape, without its weights: stories-15m, smollm2-135m, smollm2-360m, qwen2.5-0.5b or
+    /// llama-3.2-1b
+    #[arg(long, value_name = "SHAPE")]
+    synthetic: Option<String>,
+    /// How the shape's weights are stored: f32, bf16, f16, q8 or q4 (with a q8 embedding and head)
+    #[arg(long, value_name = "NAME", default_value = "bf16", conflicts_with = "model")]
+    dtype: String,
     /// The machine: its RAM and cores hold instead of this one's (host, pi5, jetson_orin)
     #[arg(long, value_name = "NAME", default_value = HOST.name)]
     board: String,
@@ -39,6 +53,12 @@ pub(crate) struct Args {
     /// Examples of a training step
     #[arg(long, value_name = "N", default_value_t = 16, requires = "train")]
     batch: usize,
+    /// Examples computed at once [default: as many as is fastest in the memory]
+    #[arg(long, value_name = "N", requires = "train")]
+    micro_batch: Option<usize>,
+    /// Chance that a component of an adapter's input is dropped; 0 saves a buffer
+    #[arg(long, value_name = "F", default_value_t = 0.05, requires = "train")]
+    dropout: f32,
     /// Rank of the adapter
     #[arg(long, value_name = "N", default_value_t = 8)]
     rank: usize,
@@ -62,54 +82,74 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let board = board(&args.board)?;
     let budget = budget(args.memory.get()?, board);
-    let base = args.model.open()?;
+    let subject = args.subject()?;
+    let checkpoint = subject.checkpoint()?;
+    let identity = subject.identity(&checkpoint);
+    let (base, _) = subject.base(checkpoint)?;
     let layers = base.layers()?;
     let max = base.config().max_context;
     for (option, value, least, most) in [
         ("context", args.context, 1, usize::MAX),
         ("length", args.length, 2, max),
         ("batch", args.batch, 1, 1 << 12),
+        ("micro-batch", args.micro_batch.unwrap_or(1), 1, 1 << 12),
         ("rank", args.rank, 1, 4096),
     ] {
         if !(least..=most).contains(&value) {
             return Err(format!("--{option}: {value} is not between {least} and {most}").into());
         }
     }
-    let lora = LoraConfig::new(args.rank, 16.0, 0.0, targets(&args.targets)?);
+    if !(0.0..1.0).contains(&args.dropout) {
+        return Err("--dropout: must be at least 0 and below 1".into());
+    }
+    let lora = LoraConfig::new(args.rank, 16.0, args.dropout, targets(&args.targets)?);
     let lora = args.variant.of(lora);
     if lora.targets == Targets::NONE {
         return Err("--targets: names no layer".into());
     }
     // Another machine's threads are not started, and ours are part of this process.
     let (threads, cores): (Threads, Cores);
-    let pool: &dyn homespun_kernels::Pool = if board.cores() == 0 {
+    let here = *board == HOST;
+    let pool: &dyn homespun_kernels::Pool = if here {
         threads = machine.pool()?;
         &threads
     } else {
-        cores = Cores(board.cores());
+        cores = Cores(machine.threads_of(board.cores())?);
         &cores
     };
-    let engine = Engine::new(&base, &layers, machine.kernels()?, pool)?;
+    let kernels = match Kernels::for_isa(Isa::Scalar) {
+        // This machine's fastest may take memory that no kernel of a board takes.
+        Some(scalar) if !here && !machine.names_isa() => scalar,
+        _ => machine.kernels()?,
+    };
+    let engine = Engine::new(&base, &layers, kernels, pool)?;
     let engine = engine.with_precision(args.precision.get()?).with_budget(budget);
     let (context, ceiling) = (args.context.min(engine.context()), budget.ceiling());
     let talking = plan::talking(&engine, Some(&lora), context, ceiling);
     let training = match args.train {
-        true => Some(plan::training(&engine, lora, args.length, args.batch)?),
+        true => {
+            let steps = plan::Steps {
+                length: args.length,
+                batch: args.batch,
+                micro_batch: args.micro_batch,
+            };
+            Some(plan::training(&engine, lora, steps, board.bins)?)
+        }
         false => None,
     };
-    let weights = base.checkpoint().weight_bytes();
-    let hash = base.checkpoint().base_hash();
+    let mapped = plan::mapped(&engine)?;
     let (threads, isa) = (engine.threads(), engine.kernels().isa().name());
-    let subject = Subject { weights: &hash, threads, isa };
-    let here = board.cores() == 0;
-    let saved = default_cache().ok().filter(|_| here).and_then(|cache| subject.load(&cache));
+    let kept = saved::Subject { weights: &identity, threads, isa };
+    let saved = default_cache().ok().filter(|_| here).and_then(|cache| kept.load(&cache));
+    let bound = AtMost::of(&engine, board).filter(|_| !here);
     if args.json {
         return Ok(print_json(&json!({
             "model": base.name(),
             "board": board.name,
             "threads": threads,
             "ceiling_bytes": ceiling,
-            "mapped_bytes": weights,
+            "mapped_bytes": mapped.values().sum::<u64>(),
+            "mapped": mapped,
             "dtype": engine.model().linear_dtype().name(),
             "talking": {
                 "rows": rows_json(&talking.rows),
@@ -131,15 +171,18 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
                 "train_tokens_per_second": saved.train,
                 "days_ago": saved.days,
             })),
+            "model_not_measured": bound.map(|bound| json!({
+                "prefill_tokens_per_second_at_most": bound.prefill,
+                "decode_tokens_per_second_at_most": bound.decode,
+                "train_tokens_per_second_at_most": bound.train,
+            })),
         }))?);
     }
-    let dtype = engine.model().linear_dtype().name();
     say(format_args!("{} on {}: {threads} threads", base.name(), board.name))?;
-    say(format_args!(
-        "{:<18} {:>10}  {dtype}, mapped and used in place",
-        "weights",
-        mega(weights)
-    ))?;
+    for (dtype, bytes) in mapped {
+        let what = format!("weights, {dtype}");
+        say(format_args!("{what:<18} {:>10}  mapped and used in place", mega(bytes)))?;
+    }
     table("talking", &talking.rows, ceiling)?;
     say(format_args!(
         "longest context that fits: {} of {} tokens",
@@ -150,10 +193,49 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         table("training", &training.rows, ceiling)?;
         say(format_args!("longest example that fits: {} of {max} tokens", training.longest))?;
         let (length, most) = (args.length, training.largest);
-        say(format_args!("most examples of {length} tokens at once: {most}"))?;
+        let more = if most == plan::MOST_BATCH { " or more" } else { "" };
+        say(format_args!("most examples of {length} tokens at once: {most}{more}"))?;
     }
     say("")?;
-    times(saved.as_ref(), here)
+    match (saved, bound) {
+        (Some(saved), _) => times(&saved),
+        (None, Some(bound)) => Ok(say(format_args!(
+            "tokens a second, a model and not measured: prompt at most {:.0}, reply at most {:.0}, \
+             training at most {:.0}",
+            bound.prefill, bound.decode, bound.train
+        ))?),
+        (None, None) if here => Ok(say(format_args!(
+            "no times: `homespun bench {}{} --threads {threads} --save` would measure them here",
+            args.named(),
+            if args.train { " --train" } else { "" },
+        ))?),
+        (None, None) => Ok(say("no times: nothing was measured on that machine")?),
+    }
+}
+
+impl Args {
+    fn subject(&self) -> Result<Subject, Box<dyn core::error::Error>> {
+        Ok(match (&self.model, &self.synthetic) {
+            (Some(model), _) if is_builtin(model) => Subject::BuiltIn,
+            (Some(model), _) => Subject::Folder(model.clone()),
+            (None, Some(name)) => {
+                let (shape, dtype) = (bench::shape(name)?, bench::dtype(&self.dtype)?);
+                let weights = synthetic::hollow(&shape, dtype)
+                    .map_err(|error| format!("--synthetic: no temporary file: {error}"))?;
+                Subject::Synthetic { shape, dtype, weights, tokenizer: None }
+            }
+            (None, None) => return Err("--model or --synthetic: one is needed".into()),
+        })
+    }
+
+    /// The options that name the model.
+    fn named(&self) -> String {
+        match (&self.model, &self.synthetic) {
+            (Some(model), _) => format!("--model {}", model.display()),
+            (None, Some(name)) => format!("--synthetic {name} --dtype {}", self.dtype),
+            (None, None) => String::new(),
+        }
+    }
 }
 
 fn table(title: &str, rows: &[Row], ceiling: u64) -> Outcome {
@@ -167,18 +249,12 @@ fn table(title: &str, rows: &[Row], ceiling: u64) -> Outcome {
     Ok(say(format_args!("{:<18} {:>10}  {verdict} {}", "together", mega(sum), mega(ceiling)))?)
 }
 
-fn times(saved: Option<&Saved>, here: bool) -> Outcome {
-    Ok(match saved {
-        Some(saved) => {
-            let train = saved.train.map_or(String::new(), |rate| format!(", training {rate:.1}"));
-            say(format_args!(
-                "tokens a second, measured here {} days ago: prompt {:.1}, reply {:.1}{train}",
-                saved.days, saved.prefill, saved.decode
-            ))
-        }
-        None if here => say("no times: `homespun bench --train --save` would measure them here"),
-        None => say("no times: nothing was measured on that machine"),
-    }?)
+fn times(saved: &Saved) -> Outcome {
+    let train = saved.train.map_or(String::new(), |rate| format!(", training {rate:.1}"));
+    Ok(say(format_args!(
+        "tokens a second, measured here {} days ago: prompt {:.1}, reply {:.1}{train}",
+        saved.days, saved.prefill, saved.decode
+    ))?)
 }
 
 /// The board of this name.

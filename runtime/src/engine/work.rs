@@ -15,6 +15,17 @@ pub struct Work {
 }
 
 impl Work {
+    /// That of one token: forward, backward and through the head where these are 1, with all of the
+    /// last block or, with `unwanted` 1, its keys and values alone.
+    pub(crate) fn of_token(unwanted: usize, backward: usize, head: usize) -> Self {
+        let work = Self::default();
+        work.forward(1);
+        work.unwanted(unwanted);
+        work.backward(backward);
+        work.head(head);
+        work
+    }
+
     /// `tokens` went forward through the blocks.
     pub(super) fn forward(&self, tokens: usize) {
         self.forward.fetch_add(tokens as u64, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use super::annotate::Question;
 use super::score::Features;
 use crate::dialogue::{Dialogue, Message, Role};
 use crate::samples::file::{self, FileSamples, OpenError};
-use crate::samples::{self, Flags, Messages, RECORD_BYTES, Sample};
+use crate::samples::{self, BinInfo, Flags, Messages, RECORD_BYTES, Sample};
 use crate::state::State;
 use crate::state::queue::Answer;
 
@@ -64,6 +64,12 @@ impl Held {
             response: self.dialogue.response().unwrap_or_default().to_owned(),
         }
     }
+}
+
+/// Bytes of memory that a buffer takes: its index, a decision's scratch and one record. Dialogues and
+/// their embeddings, of `dim` numbers each, stay in the image.
+pub const fn bytes(bins: usize, dim: usize) -> usize {
+    bins * size_of::<BinInfo>() + size_of::<f32>() * scratch_len(bins, dim) + RECORD_BYTES
 }
 
 /// The buffer of a state directory.
