@@ -236,7 +236,7 @@ impl Pool for Cores {
 
 #[cfg(test)]
 mod tests {
-    use homespun_core::lora::Targets;
+    use homespun_core::lora::{Target, Targets};
     use homespun_kernels::Kernels;
 
     use super::*;
@@ -248,6 +248,33 @@ mod tests {
             assert_eq!(most(100, |n| n <= edge), edge);
         }
         assert_eq!(most(0, |_| true), 0);
+    }
+
+    #[test]
+    fn a_boards_bound_is_that_of_its_cores_and_of_the_numbers_multiplied() {
+        let base = Base::builtin(None).unwrap();
+        let layers = base.layers().unwrap();
+        let peak = homespun_boards::Peak { float: 1e9, int8: 4e9 };
+        let board = Board { peak: Some(peak), clusters: &[2], ..homespun_boards::HOST };
+        let bound = |threads, board: &Board| {
+            let cores = Cores(threads);
+            AtMost::of(&Engine::new(&base, &layers, Kernels::detect(), &cores).unwrap(), board)
+        };
+        let (one, two) = (bound(1, &board).unwrap(), bound(2, &board).unwrap());
+        assert!((two.decode / one.decode - 2.0).abs() < 1e-9);
+        assert_eq!(bound(8, &board), Some(two), "more threads than cores");
+        assert_eq!(bound(1, &homespun_boards::HOST), None);
+        // Two operations a weight of the linear layers and the head; training goes back as well.
+        let config = base.config();
+        let weight = |target: Target| {
+            let (outputs, inputs) = target.shape(config);
+            (outputs * inputs * config.layers) as f64
+        };
+        let linear: f64 = Target::ALL.into_iter().map(weight).sum();
+        let head = (config.vocab * config.dim) as f64;
+        assert!((one.decode - 1e9 / (2.0 * (linear + head))).abs() < 1e-6 * one.decode);
+        assert!((one.train - 1e9 / (4.0 * linear)).abs() < 1e-6 * one.train);
+        assert!(one.prefill > 1e9 / (2.0 * linear), "the last block is not all of a prompt's");
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub fn write(shape: &Shape, dtype: DType, dir: &Path, pool: &dyn Pool) -> Result
     Ok(file)
 }
 
-/// A file like that of [`write`] with holes for weights: it opens and maps as they do and takes no
+/// A file like that of [`write()`] with holes for weights: it opens and maps as they do and takes no
 /// room on the disk.
 ///
 /// # Errors

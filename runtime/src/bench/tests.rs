@@ -60,6 +60,26 @@ fn random_weights_open_as_a_model_whatever_the_number_of_threads_and_leave_no_fi
 }
 
 #[test]
+fn a_hollow_model_opens_with_every_byte_of_a_written_one_and_is_known_by_its_shape() {
+    let dir = tempdir().unwrap();
+    for dtype in synthetic::DTYPES {
+        let bytes = |weights| {
+            let subject = Subject::Synthetic { shape: ALL[0], dtype, weights, tokenizer: None };
+            let checkpoint = subject.checkpoint().unwrap();
+            (checkpoint.weight_bytes(), subject.identity(&checkpoint))
+        };
+        let written = bytes(synthetic::write(&ALL[0], dtype, dir.path(), &Serial).unwrap());
+        assert_eq!(bytes(synthetic::hollow(&ALL[0], dtype).unwrap()), written);
+        assert_eq!(written.1, format!("stories-15m-{}", dtype.name()));
+    }
+    for shape in ALL {
+        let weights = synthetic::hollow(&shape, DType::Q4).unwrap();
+        let subject = Subject::Synthetic { shape, dtype: DType::Q4, weights, tokenizer: None };
+        subject.checkpoint().unwrap().layers().unwrap();
+    }
+}
+
+#[test]
 fn a_cache_in_memory_or_nowhere_is_refused_by_name() {
     for dir in ["/dev/shm", "/proc", "/nowhere/at/all"] {
         let dir = Path::new(dir);

@@ -236,3 +236,21 @@ fn lend(messages: &[Message]) -> Vec<samples::Message<'_>> {
         .map(|m| samples::Message { role: m.role.as_str(), content: &m.content })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Base;
+    use crate::state::Record;
+
+    #[test]
+    fn a_buffer_has_as_many_bytes_as_were_foretold() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::new(Base::builtin(None).unwrap().hashes(), 9, "quality", 0);
+        let state = State::open_or_create(folder.path(), record, false).unwrap();
+        let buffer = Buffer::open(&state, 96).unwrap();
+        let written = size_of_val(&*buffer.scratch) + buffer.record.len();
+        let (_, index) = buffer.samples.into_parts();
+        assert_eq!(written + size_of_val(&*index), bytes(9, 96));
+    }
+}
