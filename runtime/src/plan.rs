@@ -278,32 +278,17 @@ mod tests {
     }
 
     #[test]
-    fn a_ceiling_bounds_the_rows_the_longest_example_and_the_batch() {
+    fn a_longer_conversation_and_an_adapter_take_more_and_the_longest_that_fits_is_told() {
         let base = Base::builtin(None).unwrap();
         let layers = base.layers().unwrap();
         let engine = Engine::new(&base, &layers, Kernels::detect(), &Cores(2)).unwrap();
         let lora = LoraConfig::new(8, 16.0, 0.0, Targets::ALL);
-        let plan = |memory: u64, length| {
-            let engine = engine.with_budget(Budget { memory: Some(memory), half_inputs: false });
-            training(&engine, lora, Steps { length, batch: 8, micro_batch: None }, 16)
-        };
-        let Err(Error::TooLittleMemory { needed, .. }) = plan(1 << 20, 64) else {
-            panic!("a megabyte is too little")
-        };
-        // The process may have grown a little since.
-        let mut before = (0, 0, f64::INFINITY);
-        for more in [2, 4, 16, 64] {
-            let ceiling = needed + (more << 20);
-            let found = plan(ceiling, 64).unwrap();
-            assert!(total(&found.rows) <= ceiling);
-            let now = (found.longest, found.largest, found.plan.cost);
-            assert!(now.0 >= before.0 && now.1 >= before.1 && now.2 <= before.2, "{now:?}");
-            assert!(found.longest >= 64 && found.largest >= 1);
-            before = now;
-        }
+        // This process is as large as the tests beside this one make it.
+        let sum = |talking: &Talking| total(&talking.rows[1..]);
         let short = talking(&engine, None, 64, u64::MAX);
         let long = talking(&engine, Some(&lora), 256, u64::MAX);
-        assert!(total(&short.rows) < total(&long.rows));
+        assert_eq!(short.rows[0].what, "process");
+        assert!(sum(&short) < sum(&long));
         assert_eq!(short.longest, engine.context());
         assert_eq!(talking(&engine, None, 64, 0).longest, 0);
     }

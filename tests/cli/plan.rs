@@ -43,6 +43,20 @@ fn rows_add_up_and_stay_under_the_ceiling() {
 }
 
 #[test]
+fn a_higher_ceiling_never_fits_less() {
+    let mut before = (0.0_f64, 0.0_f64);
+    for ceiling in ["7M", "9M", "20M", "80M"] {
+        let args = ["plan", "--model", "builtin", "--train", "--length", "64", "--json"];
+        let plan = homespun(&[&args[..], &["--memory", ceiling]].concat()).fine().json();
+        let training = &plan["training"];
+        let now = (number(training, "longest_example"), number(training, "largest_batch"));
+        assert!(now.0 >= before.0.max(64.0) && now.1 >= before.1.max(1.0), "{ceiling}: {plan}");
+        before = now;
+    }
+    assert_eq!(before, (512.0, 64.0));
+}
+
+#[test]
 fn a_board_brings_its_memory_and_cores_and_an_unknown_one_is_named() {
     let plan = ["plan", "--model", "builtin", "--json", "--board"];
     let pi = homespun(&[&plan[..], &["pi5"]].concat()).fine().json();
