@@ -18,7 +18,7 @@ use crate::arena::{ALIGN, Arena, f32_bytes};
 use crate::block::base_of;
 use crate::compute::Compute;
 use crate::config::Config;
-use crate::lora::{LoraConfig, Target};
+use crate::lora::{LoraConfig};
 use crate::model::{Error, Model};
 
 /// Vectors (N) of a target behind its B.
@@ -72,9 +72,8 @@ pub fn prepare(
     if lora.dora {
         let config = &model.config;
         let mut arena = arena.scope();
-        let row = arena.take_f32(
-            Target::ALL.map(|target| target.shape(config).1).into_iter().max().unwrap_or(0),
-        )?;
+        let widest = lora.targets.iter().map(|target| target.shape(config).1).max();
+        let row = arena.take_f32(widest.unwrap_or(0))?;
         each(model, lora, parameters, |weight, _, [_, _, squares]| {
             let row = &mut row[..weight.cols()];
             for (j, square) in squares.iter_mut().enumerate() {

@@ -65,8 +65,7 @@ impl Memory {
     ) -> Self {
         let sizes = sizes(rows, pieces, workers, true);
         let attention = f32_bytes(&Saved::lengths(config, rows, false));
-        let rest = f32_bytes(&[rows * config.heads])
-            + if pieces.half_inputs { f32_bytes(&[rows * config.dim]) } else { 0 };
+        let rest = f32_bytes(&[rows * config.heads]);
         let block = attention + f32_bytes(&Scratch::lengths(config, Some(lora), sizes)) + rest;
         let kept = Sizes { kept: true, ..sizes };
         let kept = f32_bytes(&Scratch::lengths(config, Some(lora), kept)) + rest;
@@ -76,6 +75,8 @@ impl Memory {
             stream: batch::bytes(rows)
                 + f32_bytes(&Angles::lengths(config, rows))
                 + f32_bytes(&[rows * most(config.dim, config.q_dim()), rows * config.dim])
+                // The one that is read, widened: there while the head works, too.
+                + if pieces.half_inputs { f32_bytes(&[rows * config.dim]) } else { 0 }
                 + ALIGN,
             working: most(block, head),
             again: most(block, head) - most(kept, head),

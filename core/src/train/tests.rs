@@ -217,6 +217,21 @@ fn memory_changes_no_bit_and_too_little_is_an_error_that_says_how_much() {
 }
 
 #[test]
+fn a_head_larger_than_a_block_fits_its_own_plan() {
+    // A vocabulary so wide that the head's logits outweigh what a block works in.
+    let config = Config { vocab: 900, ..tiny() };
+    for half_inputs in [false, true] {
+        let pieces = Pieces { half_inputs, ..Pieces::default() };
+        let case = Case { pieces, ..Case::new(config, lora(Targets::ALL, 0.0)) };
+        let examples = case.examples();
+        let memory = Memory::new(&config, &case.lora, Case::rows(&examples), pieces, 1);
+        for bytes in (memory.least()..=memory.all() + ALIGN).step_by(ALIGN) {
+            case.run(&case.parameters, &examples, bytes + ALIGN).unwrap();
+        }
+    }
+}
+
+#[test]
 fn pieces_change_the_gradient_by_rounding_alone() {
     let config = Config { o_bias: true, mlp_bias: true, ..tiny() };
     let whole = Case::new(config, lora(Targets::ALL, 0.3));
