@@ -18,7 +18,7 @@ use crate::arena::{ALIGN, Arena, f32_bytes};
 use crate::block::base_of;
 use crate::compute::Compute;
 use crate::config::Config;
-use crate::lora::{LoraConfig};
+use crate::lora::LoraConfig;
 use crate::model::{Error, Model};
 
 /// Vectors (N) of a target behind its B.

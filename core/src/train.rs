@@ -6,7 +6,8 @@
 //! head      loss and d_x of the rows that predict a target, some at a time
 //! backward  for l from the top: activations of block l, kept or made again from inputs[l]; d_x, d_lora
 //! ```
-//! Made again is bit-identical to kept, so memory changes time and never a result.
+//! Made again is bit-identical to kept, so memory changes time and never a result; but for inputs that
+//! are stored as bf16, which it changes by their rounding.
 
 mod batch;
 mod head;

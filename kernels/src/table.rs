@@ -15,7 +15,7 @@ use crate::dotprod;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 use crate::gemm;
 use crate::grid;
-use crate::matrix::{DType, Data, Matrix, Storage};
+use crate::matrix::{Data, Matrix, Storage};
 #[cfg(target_arch = "aarch64")]
 use crate::neon;
 use crate::pool::{Pool, chunks_mut};
@@ -202,19 +202,17 @@ impl Kernels {
         self.isa
     }
 
-    /// Bytes that products of `tokens` tokens with weights stored as `dtype`, forward and backward,
-    /// take on the heap of each thread.
-    pub const fn workspace(&self, dtype: DType, tokens: usize) -> usize {
+    /// Bytes that products of `tokens` tokens, forward and backward, take on each thread: a panel on its
+    /// stack, and what the gemm crate takes on the heap, for an adapter's matrices are dense over any
+    /// weights.
+    pub const fn workspace(&self, tokens: usize) -> usize {
+        const STACK: usize = 1 << 16;
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
-        if matches!(self.isa, Isa::Avx512 | Isa::Avx512Vnni)
-            && matches!(dtype, DType::F32)
-            && tokens >= gemm::TOKENS
-        {
-            return gemm::WORKSPACE;
+        if matches!(self.isa, Isa::Avx512 | Isa::Avx512Vnni) && tokens >= gemm::TOKENS {
+            return STACK + gemm::WORKSPACE;
         }
-        // All else packs weights into panels on the stack.
-        let _ = (dtype, tokens);
-        0
+        let _ = tokens;
+        STACK
     }
 
     /// `sum_i x[i] y[i]`.

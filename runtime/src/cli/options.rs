@@ -164,7 +164,8 @@ pub(crate) struct MemoryArgs {
     /// most of what is free]
     #[arg(long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Keep the inputs of layers as bf16: half their memory, gradients that are not exact
+    /// Keep the inputs of layers as bf16: half their memory, gradients that are not exact and depend,
+    /// by rounding, on what the memory has room for
     #[arg(long)]
     half_inputs: bool,
 }

@@ -7,7 +7,9 @@
 //! cost        weights of attention, MLPs and head x times that each is multiplied
 //!             x (1 + packing / rows that share one packing of the weights)
 //! ```
-//! Rows and pieces decide the order of additions: a run that goes on after a cut keeps its plan.
+//! Rows and pieces decide the order of additions: a run that goes on after a cut keeps them, and they
+//! are the same for up to [`WORKERS`] threads. With half inputs what is kept decides bits as well: such
+//! a run goes on to rounding alone under another ceiling.
 
 use homespun_core::config::Config;
 use homespun_core::lora::{LoraConfig, Target};
@@ -18,6 +20,8 @@ use crate::adapter::Adapter;
 use crate::engine::{Engine, Error};
 use crate::memory;
 
+/// Threads that pieces are chosen for, where there are not more.
+const WORKERS: usize = 8;
 /// More rows of a micro-batch than these gain nothing.
 const MOST_ROWS: usize = 384;
 /// Rows of an MLP's pieces that are tried.
@@ -216,13 +220,17 @@ impl Plan {
         rows: impl Iterator<Item = usize>,
     ) -> Result<Self, u64> {
         let half_inputs = demand.half_inputs;
+        // Pieces decide bits, so they must not depend on how many threads there are.
+        let fixed = Demand { workers: demand.workers.max(WORKERS), ..*demand };
         let mut best: Result<Self, u64> = Err(u64::MAX);
+        let mut least = usize::MAX;
         for rows in rows {
+            least = least.min(rows);
             for (mlp_rows, head_rows) in
                 MLP_ROWS.into_iter().flat_map(|mlp| HEAD_ROWS.map(|head| (mlp, head)))
             {
                 let pieces = Pieces { mlp_rows, head_rows, half_inputs };
-                let plan = Self::of(demand, available, rows, pieces);
+                let plan = Self::of(&fixed, available, rows, pieces);
                 best = match (best, plan) {
                     (Ok(best), Ok(plan)) if plan.cost < best.cost => Ok(plan),
                     (Ok(best), _) => Ok(best),
@@ -231,13 +239,23 @@ impl Plan {
                 };
             }
         }
-        best
+        // Where none has room for so many, the smallest are left, whatever the number. What is kept
+        // decides no bit.
+        let (rows, pieces) = match best {
+            Ok(best) => (best.rows, best.pieces),
+            Err(_) => {
+                let [mlp_rows, ..] = MLP_ROWS;
+                let [head_rows, ..] = HEAD_ROWS;
+                (least, Pieces { mlp_rows, head_rows, half_inputs })
+            }
+        };
+        Self::of(demand, available, rows, pieces)
     }
 
     fn of(demand: &Demand, available: u64, rows: usize, pieces: Pieces) -> Result<Self, u64> {
-        let Demand { config, lora, kernels, dtype, workers, .. } = demand;
+        let Demand { config, lora, kernels, workers, .. } = demand;
         let memory = Memory::new(config, lora, rows, pieces, *workers);
-        let workspace = workers * kernels.workspace(*dtype, rows);
+        let workspace = workers * kernels.workspace(rows);
         let room = usize::try_from(available).unwrap_or(usize::MAX).saturating_sub(workspace);
         let layout = memory.layout(room).map_err(|error| (error.needed + workspace) as u64)?;
         let cost = cost(demand, rows, pieces, layout);
@@ -329,6 +347,28 @@ pub(crate) mod tests {
         }
         let all = Plan::choose(&demand, u64::MAX).expect("it fits");
         assert_eq!((all.rows, all.layout.kept), (256, 30));
+    }
+
+    #[test]
+    fn the_pieces_are_the_same_for_any_number_of_threads_that_fit() {
+        let demand = demand(256, 1024);
+        let with = |workers| Demand { workers, ..demand };
+        let needed = |workers| Plan::choose(&with(workers), 0).expect_err("nothing fits nothing");
+        let (least, all) = (needed(1), needed(WORKERS));
+        assert!(least < all);
+        for step in 0..120 {
+            let available = least + step * step * (1 << 15);
+            let mut words = Vec::new();
+            for workers in 1..=WORKERS {
+                let Ok(plan) = Plan::choose(&with(workers), available) else {
+                    assert!(available < all, "{workers} threads do not fit {available}");
+                    continue;
+                };
+                assert!((plan.arena() + plan.workspace) as u64 <= available);
+                words.push(plan.words());
+            }
+            assert!(words.iter().all(|other| *other == words[0]), "{available}: {words:?}");
+        }
     }
 
     #[test]
