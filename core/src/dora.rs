@@ -211,6 +211,26 @@ mod tests {
         .unwrap();
     }
 
+    #[test]
+    fn the_bytes_are_enough_for_any_rank_and_any_one_target() {
+        let random = Random::new(tiny());
+        let layers = random.layers();
+        let model = random.model(&layers);
+        let config = &model.config;
+        for target in crate::lora::Target::ALL {
+            for rank in [1, 2, 5] {
+                let targets = Targets::NONE.with(target);
+                let lora = LoraConfig { dora: true, ..LoraConfig::new(rank, 2.0, 0.0, targets) };
+                let mut parameters = vec![0.0; lora.parameters(config)];
+                lora.init(config, &mut Rng::new(1), &mut parameters);
+                let mut memory = vec![0; bytes(config, &lora)];
+                let arena = &mut Arena::new(&mut memory);
+                prepare(&model, compute(), &lora, &mut parameters, arena)
+                    .unwrap_or_else(|error| panic!("{} {rank}: {error}", target.name()));
+            }
+        }
+    }
+
     /// The loss of a dialogue under these parameters.
     fn nll(model: &Model, lora: Option<Lora>) -> Result<f64, Error> {
         let example = Example { tokens: &[1, 2, 3, 4], targets: &[false, true, true, true], id: 0 };

@@ -208,7 +208,16 @@ pub fn check_folder(path: &Path, names: &[&str]) -> Result<(), Error> {
     run.refuse_other_contents(names)?;
     let temporary = run.temporary()?;
     fs::create_dir(&temporary).map_err(run.fail(Step::Create))?;
-    fs::remove_dir(&temporary).map_err(run.fail(Step::Create))
+    gone(fs::remove_dir(&temporary)).map_err(run.fail(Step::Create))
+}
+
+/// Well, too, where another process has swept it away meanwhile.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    removed.or_else(
+        |error| {
+            if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+        },
+    )
 }
 
 /// Removes the temporaries that cut writes left in `folder`, which nobody else may be writing to.
@@ -246,7 +255,7 @@ pub fn sweep_killed(path: &Path) -> Result<(), Error> {
         if folder && run.is_temporary(&entry.file_name()) {
             // Held until it is gone. Without locks none can be told to be left.
             let Some(_lock) = lock(&entry.path()) else { continue };
-            fs::remove_dir_all(entry.path()).map_err(run.fail(Step::Create))?;
+            gone(fs::remove_dir_all(entry.path())).map_err(run.fail(Step::Create))?;
         }
     }
     Ok(())

@@ -86,8 +86,10 @@ pub enum Error {
     #[error("no memory for training: {0}")]
     Memory(std::io::Error),
     /// A training step went wrong.
-    #[error("step {step}: the loss or its gradient is not finite; a lower --lr may help")]
-    NonFiniteLoss {
+    #[error(
+        "step {step}: the loss, its gradient or the adapter is not finite; a lower --lr may help"
+    )]
+    NonFinite {
         /// The step, from 1.
         step: usize,
     },

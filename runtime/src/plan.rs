@@ -167,7 +167,12 @@ pub fn training(
     let adapter = Adapter::fresh(lora, config, engine.base().name(), 0);
     let plan_of = |engine, length: usize, batch: usize, micro_batch: Option<usize>| {
         let rows = vec![length - 1; batch];
-        tune::Plan::of_run(engine, &adapter, Run { rows: &rows, batch, micro_batch }, None)
+        tune::Plan::of_run(
+            engine,
+            &adapter,
+            Run { rows: &rows, batch, micro_batch, judge: 0 },
+            None,
+        )
     };
     let buffer = buffer::bytes(bins, config.dim);
     let (plan, _) = plan_of(engine, length, batch, micro_batch)?;

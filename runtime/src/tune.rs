@@ -174,6 +174,8 @@ pub struct Trainer<'t, 'm> {
     examples: &'t [Example],
     options: Options,
     batch: usize,
+    /// Rows of the longest of what it is judged by.
+    judge: usize,
     /// Length of the whole order, in dialogues.
     end: usize,
     at: usize,
@@ -205,12 +207,26 @@ impl<'t, 'm> Trainer<'t, 'm> {
     /// Prepares a run that changes `adapter`.
     ///
     /// # Errors
-    /// If there is nothing to train on.
+    /// If there is nothing to train on, or too little memory.
     pub fn new(
         engine: &'t Engine<'m>,
         adapter: &'t mut Adapter,
         examples: &'t [Example],
         options: Options,
+    ) -> Result<Self, Error> {
+        Self::judged_by(engine, adapter, examples, options, &[])
+    }
+
+    /// The same in memory that is enough for the [`loss`](Self::loss) of `judges` as well.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn judged_by(
+        engine: &'t Engine<'m>,
+        adapter: &'t mut Adapter,
+        examples: &'t [Example],
+        options: Options,
+        judges: &[Example],
     ) -> Result<Self, Error> {
         if examples.is_empty() {
             return Err(Error::NothingToLearn);
@@ -223,8 +239,10 @@ impl<'t, 'm> Trainer<'t, 'm> {
             }
         };
         let trainable = adapter.config.trainable(engine.base().config());
-        let key = Key::of(&options, examples, adapter);
-        let run = Run { rows: &rows(examples), batch, micro_batch: options.micro_batch };
+        let key = Key::of(&options, examples, adapter, engine.base().config());
+        let judge = rows(judges).first().copied().unwrap_or(0);
+        let micro_batch = options.micro_batch;
+        let run = Run { rows: &rows(examples), batch, micro_batch, judge };
         let (plan, planned) = Plan::of_run(engine, adapter, run, None)?;
         let memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
         Ok(Self {
@@ -233,6 +251,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
             examples,
             options,
             batch,
+            judge,
             end,
             at: 0,
             step: 0,
@@ -288,8 +307,8 @@ impl<'t, 'm> Trainer<'t, 'm> {
     /// # Errors
     /// If there is not enough of it for them.
     fn plan_again(&mut self, words: &[u64]) -> Result<(), Error> {
-        let (batch, micro_batch) = (self.batch, self.options.micro_batch);
-        let run = Run { rows: &rows(self.examples), batch, micro_batch };
+        let (batch, micro_batch, judge) = (self.batch, self.options.micro_batch, self.judge);
+        let run = Run { rows: &rows(self.examples), batch, micro_batch, judge };
         let (plan, planned) = Plan::of_run(self.engine, self.adapter, run, Some(words))?;
         self.memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
         (self.plan, self.planned) = (plan, planned);
@@ -314,7 +333,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
     ///
     /// # Errors
     /// If the model fails, or the loss or the gradient is not finite; the adapter is then as it was
-    /// before the step.
+    /// before the step. If the step made it not finite; it is then of no use.
     pub fn advance(&mut self) -> Result<Event, Error> {
         if self.at >= self.end {
             return Ok(Event::Ended);
@@ -346,7 +365,7 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let clip = if self.options.clip > 0.0 { self.options.clip } else { f64::INFINITY };
         let grad_norm = adamw::clip(&mut self.gradients, clip);
         if !loss.is_finite() || !grad_norm.is_finite() {
-            return Err(Error::NonFiniteLoss { step: self.step + 1 });
+            return Err(Error::NonFinite { step: self.step + 1 });
         }
         let (step, warmup, steps) = (self.step, self.options.warmup, self.steps());
         let lr = self.options.lr
@@ -358,6 +377,9 @@ impl<'t, 'm> Trainer<'t, 'm> {
         let trained = config.trained(self.engine.base().config());
         adamw.step_parts(lr, &self.gradients, &mut moments, parameters, trained);
         self.engine.renew(self.adapter)?;
+        if !self.adapter.parameters.iter().all(|parameter| parameter.is_finite()) {
+            return Err(Error::NonFinite { step: self.step + 1 });
+        }
         self.step += 1;
         self.at = range.end;
         let n = self.examples.len();

@@ -99,4 +99,9 @@ fn the_longest_run_that_can_be_asked_for_starts_and_names_what_stops_it() {
             .refused(&["not finite"]);
         assert_eq!(place.names(), ["data.jsonl"]);
     }
+    // Where the only step makes an adapter of infinities, no loss tells.
+    let args = ["train", "--model", "builtin", "--data", &data, "--out", &out, "--lr", "1e300"];
+    homespun(&[&args[..], &["--steps", "1", "--max-length", "32"]].concat())
+        .refused(&["step 1", "adapter is not finite"]);
+    assert_eq!(place.names(), ["data.jsonl"]);
 }

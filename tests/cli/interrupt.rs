@@ -267,6 +267,19 @@ fn what_was_interrupted_is_never_thrown_away_unasked() {
 }
 
 #[test]
+fn dora_goes_on_with_another_instruction_set_where_it_is_told_to() {
+    if Kernels::detect().isa() == Isa::Scalar {
+        return println!("skipped: this machine has the scalar kernels alone");
+    }
+    let place = Place::new();
+    let args = |more: &[&str]| train(&place, "out", 4, &[&["--dora"], more].concat());
+    run(&args(&["--deadline", "0s"])).fine();
+    run(&args(&["--isa", "scalar"])).refused(&["out.training", "scalar", "--any-isa"]);
+    let output = run(&args(&["--isa", "scalar", "--any-isa"]));
+    assert!(output.fine().stderr.contains("going on after step 0"));
+}
+
+#[test]
 fn two_trainings_to_one_place_do_not_mix() {
     let place = Place::new();
     let args = train(&place, "out", 100_000, &[]);

@@ -61,8 +61,10 @@ pub struct Stopped {
 
 /// How a command ends that stopped for `cause` with all that it did kept in `place`: with an exit
 /// status of its own for a signal, well at its deadline.
-pub(crate) fn stopped(cause: Cause, place: impl core::fmt::Display) -> Outcome {
-    let message = format!("stopped ({cause}); {place} has all so far, the same command goes on");
+pub(crate) fn stopped(cause: Cause, place: impl core::fmt::Display, restart: bool) -> Outcome {
+    let without = if restart { " without --restart" } else { "" };
+    let message =
+        format!("stopped ({cause}); {place} has all so far, the same command{without} goes on");
     match cause {
         Cause::Signal(number) => Err(Box::new(Stopped { status: 128 + number, message })),
         Cause::Deadline => {

@@ -129,6 +129,15 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         Record::new(base.hashes(), args.bins.unwrap_or(HOST.bins), policy.name, args.seed);
     fresh.scoring = score::fingerprint(scoring, &book);
     let mut state = State::open_or_create(&args.state, fresh, args.bins.is_none())?;
+    if let Some(folder) = state.current_adapter() {
+        let there = Adapter::open(&folder, base.config())?.config;
+        args.variant.goes_on(&there, &folder)?;
+        if let Some(rank) = args.rank.filter(|rank| *rank != there.rank) {
+            let (folder, own) = (folder.display(), there.rank);
+            let error = format!("--rank: {rank}: the adapter that goes on, {folder}, has {own}");
+            return Err(error.into());
+        }
+    }
     let selection =
         Selection { policy, lexicons: &book, scoring, frozen: args.frozen_dissimilarity };
 
@@ -170,7 +179,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         |state, report| eprintln!("{}", round_line(state, report)),
     );
     if let Err(personalize::Error::Stopped(cause)) = ran {
-        return stopped(cause, args.state.display());
+        return stopped(cause, args.state.display(), false);
     }
     ran?;
     let after = match held_out.as_deref() {

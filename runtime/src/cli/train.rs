@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use homespun_core::lora::{LoraConfig, Target, Targets};
 use homespun_core::schedule::Schedule;
+use homespun_core::train::Pieces;
 use homespun_kernels::DType;
 
 use super::Outcome;
@@ -206,15 +207,21 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             }
             if let Some(cause) = keeper.save(&trainer, Judged::default())? {
                 drop(progress);
-                return stopped(cause, place.folder().display());
+                return stopped(cause, place.folder().display(), args.restart);
             }
         }
         keeper.rest();
     }
+    if let Some(log) = &log {
+        log.sync()?;
+    }
+    let pieces = trainer.plan().pieces;
     drop((progress, trainer));
     adapter.save(&args.out, base.config())?;
     keeper.discard()?;
-    tell_int8(&engine, &adapter, &examples)?;
+    // From here on there is nothing to lose by a signal.
+    drop(keeper);
+    tell_int8(&engine, &adapter, &examples, pieces)?;
     Ok(())
 }
 
@@ -227,13 +234,15 @@ fn tell_int8(
     engine: &Engine,
     adapter: &Adapter,
     examples: &[Example],
+    pieces: Pieces,
 ) -> Result<(), crate::engine::Error> {
     if !matches!(engine.model().linear_dtype(), DType::Q8 | DType::Q4) {
         return Ok(());
     }
     let examples = &examples[..examples.len().min(COMPARED)];
     let loss = |precision: Precision| -> Result<f64, crate::engine::Error> {
-        let (nll, tokens) = engine.with_precision(precision).loss(Some(adapter), examples)?;
+        let engine = engine.with_precision(precision);
+        let (nll, tokens) = engine.loss_in(Some(adapter), examples, pieces, &mut [])?;
         Ok(nll / tokens.max(1) as f64)
     };
     let (exact, int8) = (loss(Precision::EXACT)?, loss(Precision::FAST)?);
@@ -246,7 +255,8 @@ fn tell_int8(
 }
 
 fn is_finished(out: &Path) -> bool {
-    let finished = out.join(adapter::CONFIG_FILE).exists();
+    let finished =
+        [adapter::CONFIG_FILE, adapter::TENSORS_FILE].iter().all(|name| out.join(name).exists());
     if finished {
         eprintln!("{}: finished already; nothing to do", out.display());
     }

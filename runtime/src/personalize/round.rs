@@ -282,16 +282,16 @@ fn tune(
     let Rounds { plan, pace } = rounds;
     let judged = if held_out.is_empty() { train } else { held_out };
     let mean = |(nll, tokens): (f64, usize)| nll / tokens.max(1) as f64;
-    report.loss_before = mean(engine.loss(Some(&adapter), judged)?);
-    report.loss_after = report.loss_before;
     let seed = hash(&[state.record.seed, 3, state.record.rounds]);
     let options = Options { seed, ..plan.train };
-    let mut best: Option<Adapter> = None;
+    let mut best: Option<Vec<f32>> = None;
     let mut waited = 0;
     // Beside the run's own memory there is the best adapter so far, if one is looked for.
     let best_bytes = if held_out.is_empty() { 0 } else { 4 * adapter.parameters.len() as u64 };
     let engine = engine.with_budget(engine.budget().less(best_bytes));
-    let mut trainer = Trainer::new(&engine, &mut adapter, train, options)?;
+    let mut trainer = Trainer::judged_by(&engine, &mut adapter, train, options, judged)?;
+    report.loss_before = mean(trainer.loss(judged)?);
+    report.loss_after = report.loss_before;
     let mut progress = Progress::new("fine-tune", trainer.steps());
     let store = Store::new(&state.training(), state.record.base.weights.clone());
     let mut keeper = Keeper::new(store, pace);
@@ -302,7 +302,7 @@ fn tune(
             waited = cut.waited;
             if let Some((loss, parameters)) = cut.best {
                 report.loss_after = loss;
-                best = Some(Adapter { parameters, ..trainer.adapter().clone() });
+                best = Some(parameters);
             }
         }
         Err(error) if error.is_of_another() => {
@@ -322,7 +322,11 @@ fn tune(
                     let now = mean(trainer.loss(judged)?);
                     if now < report.loss_after {
                         (report.loss_after, waited) = (now, 0);
-                        best = Some(trainer.adapter().clone());
+                        let now = &trainer.adapter().parameters;
+                        match &mut best {
+                            Some(best) => best.copy_from_slice(now),
+                            None => best = Some(now.clone()),
+                        }
                     } else {
                         waited += 1;
                         if waited >= plan.patience as u64 {
@@ -333,7 +337,7 @@ fn tune(
             }
         }
         if keeper.is_due(&event) {
-            let best = best.as_ref().map(|best| (report.loss_after, &best.parameters[..]));
+            let best = best.as_ref().map(|best| (report.loss_after, &best[..]));
             if let Some(cause) = keeper.save(&trainer, Judged { best, waited })? {
                 return Err(Error::Stopped(cause));
             }
@@ -346,8 +350,8 @@ fn tune(
         let now = mean(trainer.loss(judged)?);
         if now < report.loss_after {
             report.loss_after = now;
-            best = Some(adapter);
+            return Ok(Some(adapter));
         }
     }
-    Ok(best)
+    Ok(best.map(|parameters| Adapter { parameters, ..adapter }))
 }

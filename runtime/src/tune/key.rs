@@ -1,5 +1,6 @@
 //! What tells a training run from any other: its options, data, starting adapter and model.
 
+use homespun_core::config::Config;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -17,7 +18,12 @@ pub(super) struct Key {
 
 impl Key {
     /// The run's key; its model is named by [`with_model`](Self::with_model).
-    pub(super) fn of(options: &Options, examples: &[Example], adapter: &Adapter) -> Self {
+    pub(super) fn of(
+        options: &Options,
+        examples: &[Example],
+        adapter: &Adapter,
+        config: &Config,
+    ) -> Self {
         let mut data = Sha256::new();
         for example in examples {
             data.update(example.id.to_le_bytes());
@@ -28,7 +34,17 @@ impl Key {
             }
         }
         let mut start = Sha256::new();
-        adapter.parameters.iter().for_each(|parameter| start.update(parameter.to_le_bytes()));
+        // A and B alone: what DoRA makes of the base rounds as the instruction set does, which is told
+        // apart by its name.
+        let lora = &adapter.config;
+        for layer in 0..config.layers {
+            for target in lora.targets.iter() {
+                let Some(from) = lora.offset(config, layer, target) else { continue };
+                let (outputs, inputs) = target.shape(config);
+                let matrices = &adapter.parameters[from..from + lora.rank * (outputs + inputs)];
+                matrices.iter().for_each(|parameter| start.update(parameter.to_le_bytes()));
+            }
+        }
         let options = format!("{options:?} {:?}", adapter.config);
         Self {
             options: Sha256::digest(options).into(),

@@ -92,7 +92,7 @@ impl Budget {
         match self.memory {
             // The process is not of the same size to the page each time.
             Some(_) => needed.saturating_add(memory::anonymous_bytes() + SLACK / 2),
-            None => needed / 7 * 10,
+            None => needed.div_ceil(7).saturating_mul(10),
         }
     }
 }
@@ -123,6 +123,8 @@ pub struct Run<'r> {
     pub batch: usize,
     /// Examples computed at once, where that is not the plan's to choose.
     pub micro_batch: Option<usize>,
+    /// Rows of the longest example that it is judged by, 0 if there is none.
+    pub judge: usize,
 }
 
 /// Bytes of gradients and of the two moments, and of DoRA's norms while they are made.
@@ -144,7 +146,7 @@ impl Plan {
         run: Run,
         words: Option<&[u64]>,
     ) -> Result<(Self, u64), Error> {
-        let longest = run.rows.first().copied().unwrap_or(0);
+        let longest = run.rows.first().copied().unwrap_or(0).max(run.judge);
         // Steps may wrap round to the longest examples more than once.
         let step = run.rows.iter().cycle().take(run.batch);
         let demand = Demand {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::durable;
@@ -24,8 +25,16 @@ impl Place {
     /// If it cannot be made, or another process trains there.
     pub(super) fn open(out: &Path) -> Result<Self, state::Error> {
         let folder = path(out);
-        durable::make_folder(&folder, &mut durable::go_on)?;
-        let place = Self { _lock: Lock::take(&folder)?, folder };
+        // Who ends just now may remove the folder between the two.
+        let lock = loop {
+            durable::make_folder(&folder, &mut durable::go_on)?;
+            match Lock::take(&folder) {
+                Err(state::Error::Io { source, .. })
+                    if source.kind() == ErrorKind::NotFound && !folder.exists() => {}
+                lock => break lock?,
+            }
+        };
+        let place = Self { _lock: lock, folder };
         durable::sweep(&place.folder)?;
         durable::sweep_killed(out)?;
         Ok(place)
