@@ -95,6 +95,11 @@ fn times_come_from_a_bench_that_was_saved_here_and_of_this_model() {
         (number(&measured, "days_ago"), &measured["train_tokens_per_second"]),
         (0.0, &Value::Null)
     );
+    let train = ["--train", "--length", "16", "--batch", "2", "--accumulate", "3"];
+    cached(&[&bench[..], &brief, &train].concat()).fine();
+    let measured = cached(&[&plan[..], &["1"]].concat()).fine().json()["measured"].clone();
+    assert!(number(&measured, "train_tokens_per_second") > 0.0);
+    assert_eq!((number(&measured, "train_length"), number(&measured, "train_batch")), (16.0, 6.0));
     let other = cached(&[&plan[..], &["2"]].concat()).fine().json();
     assert!(other["measured"].is_null(), "of another number of threads: {other}");
 }

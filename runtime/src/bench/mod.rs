@@ -47,13 +47,15 @@ pub enum Error {
     Synthetic(#[from] synthetic::Error),
     /// A number that the model has no room for.
     #[error(
-        "--{option}: {value} is not between 1 and {most}, the most that this model has room for"
+        "--{option}: {value} is not between {least} and {most}, the most that this model has room for"
     )]
     Size {
         /// The option.
         option: &'static str,
         /// Its value.
         value: usize,
+        /// The smallest that makes sense.
+        least: usize,
         /// The largest that makes sense.
         most: usize,
     },
@@ -134,8 +136,15 @@ impl Settings {
                 ("accumulate", train.accumulate, 1 << 12),
             ]);
         }
-        match sizes.into_iter().find(|(_, value, most)| !(1..=*most).contains(value)) {
-            Some((option, value, most)) => Err(Error::Size { option, value, most }),
+        // One token alone predicts none.
+        let least = |option: &str| if option == "length" { 2 } else { 1 };
+        let bad = sizes
+            .into_iter()
+            .find(|&(option, value, most)| !(least(option)..=most).contains(&value));
+        match bad {
+            Some((option, value, most)) => {
+                Err(Error::Size { option, value, least: least(option), most })
+            }
             None => Ok(()),
         }
     }

@@ -28,10 +28,21 @@ pub struct Saved {
     pub prefill: f64,
     /// New tokens a second.
     pub decode: f64,
-    /// Trained tokens a second.
-    pub train: Option<f64>,
+    /// Trained tokens a second, and how they were trained.
+    pub train: Option<(f64, Trained)>,
     /// Days ago.
     pub days: u64,
+}
+
+/// What a training rate was measured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trained {
+    /// Tokens of an example.
+    pub length: u64,
+    /// Examples of a step.
+    pub batch: u64,
+    /// Layers of which everything was kept: a ceiling may have left less than there is.
+    pub kept: u64,
 }
 
 impl Subject<'_> {
@@ -66,7 +77,12 @@ impl Subject<'_> {
         Some(Saved {
             prefill: report["prefill_tokens_per_second"].as_f64()?,
             decode: report["decode_tokens_per_second"].as_f64()?,
-            train: report["train_tokens_per_second"].as_f64(),
+            train: report["train_tokens_per_second"].as_f64().and_then(|rate| {
+                let whole = |name: &str| report[name].as_u64();
+                let examples = whole("train_batch")? * whole("train_accumulate")?;
+                let (length, kept) = (whole("train_length")?, whole("train_layers_kept")?);
+                Some((rate, Trained { length, batch: examples, kept }))
+            }),
             days: now().saturating_sub(all["seconds_since_1970"].as_u64()?) / 86_400,
         })
     }

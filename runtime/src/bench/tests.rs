@@ -129,6 +129,7 @@ fn sizes_beyond_the_context_are_named_by_their_option() {
         (Settings { decode: 9, ..good }, "--decode"),
         (Settings { repeat: 0, ..good }, "--repeat"),
         (Settings { train: train(9, 1), ..good }, "--length"),
+        (Settings { train: train(1, 1), ..good }, "--length"),
         (Settings { train: train(8, 0), ..good }, "--batch"),
     ] {
         let error = settings.check(8).unwrap_err().to_string();

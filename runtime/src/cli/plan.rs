@@ -12,7 +12,7 @@ use super::options::{FastArgs, Machine, MemoryArgs, VariantArgs, is_builtin, pri
 use super::train::targets;
 use super::{Outcome, bench};
 use crate::bench::Subject;
-use crate::bench::saved::{self, Saved};
+use crate::bench::saved::{self, Saved, Trained};
 use crate::bench::synthetic::{self, default_cache};
 use crate::engine::Engine;
 use crate::plan::{self, AtMost, Cores, Row, total};
@@ -96,7 +96,11 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         ("rank", args.rank, 1, 4096),
     ] {
         if !(least..=most).contains(&value) {
-            return Err(format!("--{option}: {value} is not between {least} and {most}").into());
+            let range = match most {
+                usize::MAX => format!("at least {least}"),
+                most => format!("between {least} and {most}"),
+            };
+            return Err(format!("--{option}: {value} is not {range}").into());
         }
     }
     if !(0.0..1.0).contains(&args.dropout) {
@@ -168,7 +172,10 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             "measured": saved.as_ref().map(|saved| json!({
                 "prefill_tokens_per_second": saved.prefill,
                 "decode_tokens_per_second": saved.decode,
-                "train_tokens_per_second": saved.train,
+                "train_tokens_per_second": saved.train.map(|(rate, _)| rate),
+                "train_length": saved.train.map(|(_, trained)| trained.length),
+                "train_batch": saved.train.map(|(_, trained)| trained.batch),
+                "train_layers_kept": saved.train.map(|(_, trained)| trained.kept),
                 "days_ago": saved.days,
             })),
             "model_not_measured": bound.map(|bound| json!({
@@ -250,7 +257,12 @@ fn table(title: &str, rows: &[Row], ceiling: u64) -> Outcome {
 }
 
 fn times(saved: &Saved) -> Outcome {
-    let train = saved.train.map_or(String::new(), |rate| format!(", training {rate:.1}"));
+    let train = saved.train.map_or(String::new(), |(rate, trained)| {
+        let Trained { length, batch, kept } = trained;
+        format!(
+            ", training {rate:.1} (steps of {batch} x {length} tokens, {kept} layers kept whole)"
+        )
+    });
     Ok(say(format_args!(
         "tokens a second, measured here {} days ago: prompt {:.1}, reply {:.1}{train}",
         saved.days, saved.prefill, saved.decode
