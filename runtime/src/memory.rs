@@ -6,6 +6,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -79,38 +80,39 @@ pub fn free_bytes() -> Option<u64> {
     system.into_iter().chain(group_bytes("/proc/self/cgroup", "/sys/fs/cgroup")).min()
 }
 
-/// The limit of this process's control group less what it holds that could not be dropped, of either
-/// version of control groups.
+/// What the limits of this process's control group and of those around it leave: a limit less what its
+/// group holds that could not be dropped, of either version of control groups.
 fn group_bytes(own: &str, mounted: &str) -> Option<u64> {
     let groups = fs::read_to_string(own).ok()?;
-    let number = |path: String| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let left = groups.lines().filter_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        let (limit, used) = match controllers {
-            "" => ("memory.max", "memory.current"),
-            "memory" => ("memory.limit_in_bytes", "memory.usage_in_bytes"),
-            _ => return None,
+    let left = groups.lines().flat_map(|line| {
+        let (controllers, path) =
+            line.split_once(':').and_then(|(_, rest)| rest.split_once(':')).unwrap_or_default();
+        let (root, limit, used) = match controllers {
+            "" => (mounted.to_owned(), "memory.max", "memory.current"),
+            "memory" => {
+                (format!("{mounted}/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes")
+            }
+            _ => return Vec::new(),
         };
-        let folder =
-            if controllers.is_empty() { path.to_owned() } else { format!("/memory{path}") };
-        // Inside a container the group is often mounted at the root.
-        [folder, folder_of(controllers).to_owned()].into_iter().find_map(|folder| {
-            let limit = number(format!("{mounted}{folder}/{limit}"))?;
-            let used = number(format!("{mounted}{folder}/{used}"))?;
-            let stat = fs::read_to_string(format!("{mounted}{folder}/memory.stat")).ok()?;
-            let file = stat.lines().find_map(|line| {
-                line.strip_prefix("inactive_file ").or(line.strip_prefix("total_inactive_file "))
-            });
-            let droppable = file.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0);
-            Some((limit + droppable).saturating_sub(used))
-        })
+        // Inside a container the group is often mounted at the root, which is last here.
+        let folders = Path::new(path.trim_start_matches('/')).ancestors();
+        folders.filter_map(|folder| left_of(&Path::new(&root).join(folder), limit, used)).collect()
     });
     left.min()
 }
 
-const fn folder_of(controllers: &str) -> &'static str {
-    if controllers.is_empty() { "" } else { "/memory" }
+/// What the limit of the group in `folder` leaves, if it has one.
+fn left_of(folder: &Path, limit: &str, used: &str) -> Option<u64> {
+    let number =
+        |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
+    let (limit, used) = (number(limit)?, number(used)?);
+    let stat = fs::read_to_string(folder.join("memory.stat")).ok()?;
+    let file = stat
+        .lines()
+        .find_map(|line| line.strip_prefix("total_inactive_file "))
+        .or_else(|| stat.lines().find_map(|line| line.strip_prefix("inactive_file ")));
+    let droppable = file.and_then(|bytes| bytes.parse::<u64>().ok()).unwrap_or(0);
+    Some(limit.saturating_add(droppable).saturating_sub(used))
 }
 
 /// The value of a line `Name:   123 kB`, in bytes.
@@ -153,6 +155,14 @@ mod tests {
         assert_eq!((left("one"), left("two"), left("none")), (Some(650), Some(1400), None));
         put("me/memory.max", "max\n");
         assert_eq!(left("two"), None);
+        // The limit of a group around it, as one whose memory is limited by the unit above.
+        put("deep", "0::/me/unit/here\n");
+        put("me/unit/here/memory.max", "5000\n");
+        put("me/unit/here/memory.current", "100\n");
+        put("me/unit/here/memory.stat", "inactive_file 50\n");
+        assert_eq!(left("deep"), Some(4950));
+        put("me/memory.max", "2000\n");
+        assert_eq!(left("deep"), Some(1400));
     }
 
     #[test]
