@@ -99,7 +99,7 @@ fn in_f32_every_golden_computes_as_its_base_with_the_adapter() {
                 println!("{name} {key} {}: {found:.1e}", kernels.isa().name());
                 assert!(found <= 1e-5, "{name} {key}: {found:.1e}");
             }
-            // The planted bugs: another scale, one weight of the last B.
+            // The planted bug: another scale.
             let mut other = adapter.clone();
             other.config.alpha *= 1.001;
             let place = Place::new();

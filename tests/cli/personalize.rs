@@ -77,6 +77,25 @@ fn the_whole_mission_gives_its_figures_and_an_adapter_that_generates() {
 }
 
 #[test]
+fn an_adapter_that_goes_on_is_not_taken_for_another_kind() {
+    let place = Place::new();
+    let state = place.path("state");
+    let six = place.stream("six.jsonl", 6);
+    let run = |options: &[&str]| personalize(&six, &state, &[&["--bins", "6"], options].concat());
+    let first = run(&["--dora"]).fine().json();
+    assert_eq!(number(&first, "generation"), 1.0, "{first}");
+    let kept = || -> Vec<_> {
+        contents(&state).into_iter().filter(|(name, _)| !name.ends_with("/lock")).collect()
+    };
+    let before = kept();
+    run(&["--rslora"]).refused(&["--rslora", "adapters/0001"]);
+    run(&["--rank", "3"]).refused(&["--rank", "3", "adapters/0001", "has 8"]);
+    assert!(kept() == before, "a refusal changed something");
+    run(&["--dora", "--rank", "8"]).fine();
+    run(&[]).fine();
+}
+
+#[test]
 fn the_buffer_can_be_listed_shown_and_exported() {
     let place = Place::new();
     let stream = place.stream("stream.jsonl", 8);

@@ -111,4 +111,20 @@ impl VariantArgs {
         let scaling = if self.rslora { Scaling::RankStabilised } else { config.scaling };
         LoraConfig { scaling, freeze_a: self.freeze_a, dora: self.dora, ..config }
     }
+
+    /// Whether an adapter that is there, in `folder`, can go on as what is asked for.
+    ///
+    /// # Errors
+    /// Names the option that it cannot become.
+    pub(crate) fn goes_on(&self, there: &LoraConfig, folder: &Path) -> Result<(), String> {
+        let is_rslora = there.scaling == Scaling::RankStabilised;
+        let unlike = [("rslora", self.rslora && !is_rslora), ("dora", self.dora && !there.dora)];
+        match unlike.into_iter().find(|(_, unlike)| *unlike) {
+            Some((option, _)) => Err(format!(
+                "--{option}: the adapter that goes on, {}, is none, and cannot become one",
+                folder.display()
+            )),
+            None => Ok(()),
+        }
+    }
 }
