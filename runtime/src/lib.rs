@@ -22,6 +22,8 @@ pub mod dialogue;
 pub mod durable;
 #[cfg(feature = "std")]
 pub mod engine;
+#[cfg(feature = "std")]
+pub mod experiment;
 pub mod flash;
 #[cfg(feature = "std")]
 pub mod lexicon;

@@ -1,5 +1,6 @@
 //! How far a long command is: a bar on a terminal, a plain line every 30 s elsewhere, on stderr.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -7,6 +8,26 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Whether nothing is shown.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is shown of any task: for a command that does many at once and tells of them in
+/// its own way.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Tells `message`, unless nothing is shown.
+pub fn say(message: &str) {
+    if !quiet() {
+        eprintln!("{message}");
+    }
+}
+
+fn quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// Progress of one task of `total` steps.
 pub struct Progress {
@@ -22,7 +43,7 @@ pub struct Progress {
 impl Progress {
     /// Starts showing a task.
     pub fn new(label: &str, total: usize) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = (!quiet() && std::io::stderr().is_terminal()).then(|| {
             let style =
                 ProgressStyle::with_template("{prefix:>12} {bar:30} {pos}/{len} {msg}{eta} left")
                     .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -49,7 +70,7 @@ impl Progress {
                 bar.set_position(self.done);
                 bar.set_message(self.rate());
             }
-            None if self.last.elapsed() >= INTERVAL => {
+            None if self.last.elapsed() >= INTERVAL && !quiet() => {
                 self.last = Instant::now();
                 eprintln!("{}", self.line());
             }
@@ -61,6 +82,7 @@ impl Progress {
     pub fn say(&self, message: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{message}")),
+            None if quiet() => {}
             None => eprintln!("{message}"),
         }
     }

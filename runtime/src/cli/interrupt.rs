@@ -83,7 +83,7 @@ fn every(text: &str) -> Result<Every, String> {
 }
 
 /// A number with s, m, h or d.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let fail = || format!("{text:?} is no time such as 90s, 30m, 2h or 1d");
     let (unit, number) = [("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)]
         .into_iter()

@@ -6,6 +6,7 @@ mod buffer;
 mod chat;
 mod demo;
 mod evaluate;
+mod experiment;
 mod generate;
 mod interrupt;
 mod logits;
@@ -53,6 +54,7 @@ enum Command {
     Personalize(personalize::Args),
     Plan(plan::Args),
     Evaluate(evaluate::Args),
+    Experiment(experiment::Args),
     Rouge(rouge::Args),
     Buffer(buffer::Args),
     Adapter(adapter::Args),
@@ -80,6 +82,7 @@ impl Cli {
             Command::Personalize(args) => personalize::run(args, machine),
             Command::Plan(args) => plan::run(args, machine),
             Command::Evaluate(args) => evaluate::run(args, machine),
+            Command::Experiment(args) => experiment::run(args, machine),
             Command::Rouge(args) => rouge::run(args),
             Command::Buffer(args) => buffer::run(args),
             Command::Adapter(args) => adapter::run(args),

@@ -10,18 +10,18 @@ use homespun_core::select::policy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::Outcome;
 use super::interrupt::{InterruptArgs, stopped};
 use super::options::{
     LexiconArgs, Machine, MemoryArgs, ModelArgs, ScoringArgs, VariantArgs, print_json, say,
 };
-use super::{Outcome, score};
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
 use crate::engine::{Engine, Sampling};
 use crate::memory::Watch;
 use crate::personalize::annotate::Person;
 use crate::personalize::presets::{self, Plan, Trigger};
-use crate::personalize::{self, Rounds, Selection, Stream, evaluate, round};
+use crate::personalize::{self, Rounds, Selection, Stream, evaluate, round, score};
 use crate::progress::Progress;
 use crate::state::{Record, State};
 use crate::tune::Length;

@@ -2,14 +2,11 @@
 
 use std::path::PathBuf;
 
-use homespun_core::select::Scoring;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::Outcome;
 use super::options::{ExactArgs, LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say};
 use crate::engine::Engine;
-use crate::lexicon::Table;
 use crate::personalize::buffer::Buffer;
 use crate::personalize::score::{Earlier, Scorer};
 use crate::progress::Progress;
@@ -95,11 +92,4 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// What a buffer's scores and domains depend on: they compare only with those of the same entropy,
-/// embedding and lexicons.
-pub(crate) fn fingerprint(scoring: Scoring, book: &Table) -> String {
-    let words = format!("{:?}", book.lexicons());
-    format!("{} {} {:x}", scoring.entropy.name(), scoring.pooling.name(), Sha256::digest(words))
 }

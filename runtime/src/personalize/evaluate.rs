@@ -40,10 +40,7 @@ pub fn evaluate(
     max_length: usize,
     progress: &mut Progress,
 ) -> Result<(Evaluation, Vec<String>), Error> {
-    let mut rouge1 = 0.0;
-    let mut replies = Vec::new();
-    let mut session = engine.session(adapter);
-    let targets: Vec<&Dialogue> = dialogues
+    let targets: Vec<Dialogue> = dialogues
         .iter()
         .filter(|d| d.target_response().is_some())
         .filter(|d| match engine.base().prompt(d.question(), max_length) {
@@ -53,24 +50,58 @@ pub fn evaluate(
             }
             Ok(_) => true,
         })
+        .cloned()
         .collect();
+    let judged = evaluate_while(engine, adapter, &targets, sampling, max_length, &mut |tokens| {
+        progress.advance(1, tokens);
+        true
+    })?;
+    let (evaluation, replies) = judged.unwrap_or_default();
+    Ok((evaluation, replies.into_iter().map(|reply| reply.text).collect()))
+}
+
+/// A reply and how well it is the wanted one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// What the model wrote.
+    pub text: String,
+    /// Its ROUGE-1 F1.
+    pub rouge1: f64,
+}
+
+/// Evaluates `targets`, each of which has a reply and a prompt, as [`evaluate`]; `go_on` hears the
+/// tokens of each and ends the work with false, for which `None` is given.
+///
+/// # Errors
+/// If there is no target, or the model fails.
+pub fn evaluate_while(
+    engine: &Engine,
+    adapter: Option<&Adapter>,
+    targets: &[Dialogue],
+    sampling: &Sampling,
+    max_length: usize,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Option<(Evaluation, Vec<Reply>)>, Error> {
     if targets.is_empty() {
         return Err(Error::NothingToEvaluate);
     }
+    let mut session = engine.session(adapter);
+    let mut replies: Vec<Reply> = Vec::with_capacity(targets.len());
     for (i, dialogue) in targets.iter().enumerate() {
         let sampling = Sampling { seed: hash(&[sampling.seed, i as u64]), ..*sampling };
-        let (reply, tokens) = session.reply(dialogue.question(), &sampling, max_length)?;
-        rouge1 += self::rouge1(dialogue.target_response().unwrap_or_default(), &reply);
-        progress.advance(1, tokens);
-        replies.push(reply);
+        let (text, tokens) = session.reply(dialogue.question(), &sampling, max_length)?;
+        let rouge1 = rouge1(dialogue.target_response().unwrap_or_default(), &text);
+        replies.push(Reply { text, rouge1 });
+        if !go_on(tokens) {
+            return Ok(None);
+        }
     }
-    let owned: Vec<Dialogue> = targets.iter().map(|d| (*d).clone()).collect();
-    let examples = tune::prepare(engine.base(), &owned, Loss::Response, max_length, |_| {})?;
+    let examples = tune::prepare(engine.base(), targets, Loss::Response, max_length, |_| {})?;
     let (nll, tokens) = engine.loss(adapter, &examples)?;
     let evaluation = Evaluation {
-        rouge1: rouge1 / targets.len() as f64,
+        rouge1: replies.iter().map(|reply| reply.rouge1).sum::<f64>() / targets.len() as f64,
         loss: nll / tokens.max(1) as f64,
         dialogues: targets.len(),
     };
-    Ok((evaluation, replies))
+    Ok(Some((evaluation, replies)))
 }

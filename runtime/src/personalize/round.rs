@@ -23,7 +23,7 @@ use crate::adapter::Adapter;
 use crate::dialogue::{Dialogue, Role};
 use crate::durable;
 use crate::engine::Engine;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::state::{self, State};
 use crate::tune::pace::Keeper;
 use crate::tune::store::{Judged, Store};
@@ -253,7 +253,8 @@ fn prepare(
     };
     let prepared = (ready(&train)?, ready(&held_out)?);
     if let Some(first) = told.first() {
-        eprintln!("round: {} dialogues were shortened or left out; {first}", told.len());
+        let line = format!("round: {} dialogues were shortened or left out; {first}", told.len());
+        progress::say(&line);
     }
     Ok(prepared)
 }

@@ -3,15 +3,24 @@
 //! earlier round stays comparable.
 
 use homespun_core::select::{self, Domain, Peers, Scores, Scoring, States};
+use sha2::{Digest, Sha256};
 
 use crate::dialogue::Dialogue;
 use crate::engine::{self, Engine, Error, Session};
+use crate::lexicon::Table;
 
 /// The domains, their words owned.
 pub type Lexicons<'a> = select::Lexicons<'a, String, Vec<String>>;
 
 /// Only this many tokens of a dialogue are looked at.
 pub const MAX_TOKENS: usize = 512;
+
+/// What a buffer's scores and domains depend on: they compare only with those of the same entropy,
+/// embedding and lexicons.
+pub fn fingerprint(scoring: Scoring, book: &Table) -> String {
+    let words = format!("{:?}", book.lexicons());
+    format!("{} {} {:x}", scoring.entropy.name(), scoring.pooling.name(), Sha256::digest(words))
+}
 
 /// A dialogue without its text.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::fs;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -66,12 +66,19 @@ pub struct Stop {
     signal: Arc<AtomicUsize>,
     /// Whether a signal ends the process: unless a run heeds it, and after a first one.
     at_once: Arc<AtomicBool>,
+    /// How many heed it.
+    heeding: Arc<Mutex<usize>>,
 }
 
 impl Stop {
     /// Never tells it.
     pub fn never() -> Self {
-        Self { deadline: None, signal: Arc::default(), at_once: Arc::new(true.into()) }
+        Self {
+            deadline: None,
+            signal: Arc::default(),
+            at_once: Arc::new(true.into()),
+            heeding: Arc::default(),
+        }
     }
 
     /// Tells it at the first of the signals, and once `time` has passed.
@@ -98,19 +105,31 @@ impl Stop {
         }
     }
 
-    /// While this is held, a signal only tells to stop.
-    fn heed(&self) -> Heed {
-        self.at_once.store(false, Ordering::Relaxed);
-        Heed(Arc::clone(&self.at_once))
+    /// While this is held, a signal only tells to stop; several may hold one.
+    pub(crate) fn heed(&self) -> Heed {
+        let mut heeding = self.heeding.lock().unwrap_or_else(PoisonError::into_inner);
+        if *heeding == 0 {
+            self.at_once.store(false, Ordering::Relaxed);
+        }
+        *heeding += 1;
+        Heed { at_once: Arc::clone(&self.at_once), heeding: Arc::clone(&self.heeding) }
     }
 }
 
+/// See [`Stop::heed`].
 #[derive(Debug)]
-struct Heed(Arc<AtomicBool>);
+pub(crate) struct Heed {
+    at_once: Arc<AtomicBool>,
+    heeding: Arc<Mutex<usize>>,
+}
 
 impl Drop for Heed {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        let mut heeding = self.heeding.lock().unwrap_or_else(PoisonError::into_inner);
+        *heeding -= 1;
+        if *heeding == 0 {
+            self.at_once.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,0 +1,139 @@
+//! `homespun experiment`: whether selection beats its baselines, on your model and your streams.
+
+use core::time::Duration;
+use std::path::PathBuf;
+
+use super::Outcome;
+use super::interrupt::{stopped, time};
+use super::options::Machine;
+use crate::engine::Base;
+use crate::experiment::spec::Spec;
+use crate::experiment::sweep::{self, Options};
+use crate::progress;
+use crate::tune::pace::Stop;
+
+/// The experiment of `--quick`.
+const QUICK: &str = include_str!("../experiment/quick.toml");
+
+/// Compare selection policies and controls over streams, seeds and buffer sizes, and report
+#[derive(clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Example:\n  homespun experiment --quick --out results\n\nRun again, it skips the cells that are done and goes on within those that were cut. Every process of a sweep may write to the same folder: with --shard 0/4 to 3/4 on four machines, or without --shard side by side."
+)]
+pub(crate) struct Args {
+    /// What to compare: model, streams, policies, bins, synth, rounds, seeds, epochs, lr, temperature
+    #[arg(value_name = "FILE.toml", required_unless_present = "quick")]
+    file: Option<PathBuf>,
+    /// A small comparison on the built-in model and stream, in minutes
+    #[arg(long, conflicts_with = "file")]
+    quick: bool,
+    /// The folder of results; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Cells at once, each with its share of the threads [default: as many as threads]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Only the cells of shard I of N: 0/4 to 3/4
+    #[arg(long, value_name = "I/N", value_parser = shard, default_value = "0/1")]
+    shard: (u64, u64),
+    /// Begin no cell that is not thought to end within a time such as 90s, 30m or 12h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    budget: Option<Duration>,
+    /// Tell what would run and how long it would take
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let spec = match &args.file {
+        Some(file) => Spec::open(file)?,
+        None => Spec::parse("quick.toml".as_ref(), QUICK)?,
+    };
+    let cores = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+    let threads = machine.threads_of(cores)?;
+    let jobs = match args.jobs {
+        Some(0) => return Err("--jobs: must be at least 1".into()),
+        Some(jobs) if jobs > 1024 => return Err("--jobs: must be at most 1024".into()),
+        Some(jobs) => jobs,
+        None => threads,
+    };
+    let stop = Stop::at_signals(None).map_err(|error| format!("signals: {error}"))?;
+    let base = match spec.model.as_os_str() == "builtin" {
+        true => Base::builtin(None)?,
+        false => Base::open(&spec.model, None)?,
+    };
+    progress::be_quiet();
+    let options = Options {
+        jobs,
+        threads,
+        shard: args.shard,
+        budget: args.budget,
+        kernels: machine.kernels()?,
+        command: command(),
+        dry: args.dry_run,
+    };
+    let ended = match sweep::run(&spec, &base, &args.out, &options, &stop) {
+        Ok(ended) => ended,
+        Err(error) => {
+            return match sweep::stopped(&error) {
+                Some(cause) => stopped(cause, args.out.display()),
+                None => Err(error.into()),
+            };
+        }
+    };
+    if !ended.left.is_empty() {
+        eprintln!("not run within the budget, {} cells:", ended.left.len());
+        for cell in &ended.left {
+            eprintln!(
+                "  {} {} bins {} synth {} seed {} ({})",
+                spec.streams[cell.stream].name,
+                cell.arm.name(),
+                cell.bins,
+                cell.synth,
+                cell.seed,
+                cell.key
+            );
+        }
+    }
+    if ended.missing > 0 && !args.dry_run {
+        eprintln!("{} cells of the experiment are not done", ended.missing);
+    }
+    Ok(())
+}
+
+/// The command as it was given, the program by its name alone.
+fn command() -> String {
+    let words = std::env::args().skip(1).map(|word| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,".contains(c);
+        if word.chars().all(plain) && !word.is_empty() { word } else { format!("'{word}'") }
+    });
+    ["homespun".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// `i/n` with i below n.
+fn shard(text: &str) -> Result<(u64, u64), String> {
+    let fail = || format!("{text:?} is no shard such as 0/4, which is the first of four");
+    let (i, n) = text.split_once('/').ok_or_else(fail)?;
+    let (i, n) = (i.parse().map_err(|_| fail())?, n.parse().map_err(|_| fail())?);
+    if i < n { Ok((i, n)) } else { Err(fail()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_counted_from_zero() {
+        assert_eq!((shard("0/1"), shard("3/4")), (Ok((0, 1)), Ok((3, 4))));
+        for text in ["", "4/4", "0/0", "1", "-1/4", "a/b"] {
+            assert!(shard(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_quick_experiment_is_well_formed() {
+        let spec = Spec::parse("quick.toml".as_ref(), QUICK).unwrap();
+        assert_eq!(spec.model.as_os_str(), "builtin");
+    }
+}
