@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         Ok(ended) => ended,
         Err(error) => {
             return match sweep::stopped(&error) {
-                Some(cause) => stopped(cause, args.out.display()),
+                Some(cause) => stopped(cause, args.out.display(), false),
                 None => Err(error.into()),
             };
         }
