@@ -90,6 +90,8 @@ pub struct Entry {
     pub scores: Scores,
     /// How many dialogues had arrived before it.
     pub arrival: u64,
+    /// Whether the person answered for it or put it off: no round asks about it again.
+    pub asked: bool,
 }
 
 /// A dialogue that asks for a bin.

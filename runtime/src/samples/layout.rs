@@ -116,9 +116,11 @@ impl BinInfo {
         self.slot != NO_SLOT && !self.header.flags.contains(Flags::TOMBSTONE)
     }
 
-    /// Scores and arrival, as selection sees them.
+    /// What selection sees of it.
     pub fn entry(&self) -> Entry {
-        Entry { scores: self.header.scores, arrival: self.header.arrival }
+        let Header { scores, arrival, flags, .. } = self.header;
+        let asked = flags.contains(Flags::ANNOTATED) || flags.contains(Flags::SKIPPED);
+        Entry { scores, arrival, asked }
     }
 
     /// The header.

@@ -14,6 +14,7 @@ mod dissimilarity_only;
 mod domain_only;
 mod entropy_only;
 mod fifo;
+mod fresh;
 mod k_center;
 mod length_only;
 mod quality;
@@ -23,13 +24,14 @@ pub use dissimilarity_only::DISSIMILARITY_ONLY;
 pub use domain_only::DOMAIN_ONLY;
 pub use entropy_only::ENTROPY_ONLY;
 pub use fifo::FIFO;
+pub use fresh::FRESH;
 pub use k_center::K_CENTER;
 pub use length_only::LENGTH_ONLY;
 pub use quality::QUALITY;
 pub use random::RANDOM;
 
 /// Every policy.
-pub const ALL: [&Policy; 8] = [
+pub const ALL: [&Policy; 9] = [
     &QUALITY,
     &RANDOM,
     &FIFO,
@@ -38,6 +40,7 @@ pub const ALL: [&Policy; 8] = [
     &DOMAIN_ONLY,
     &DISSIMILARITY_ONLY,
     &LENGTH_ONLY,
+    &FRESH,
 ];
 
 /// What a policy decides.

@@ -34,7 +34,8 @@ impl Memory {
     }
 
     fn put(&mut self, bin: usize, candidate: &Candidate<'_>) {
-        self.entries[bin] = Some(Entry { scores: candidate.scores, arrival: candidate.arrival });
+        let Candidate { scores, arrival, .. } = *candidate;
+        self.entries[bin] = Some(Entry { scores, arrival, asked: false });
         self.embeddings[bin] = candidate.embedding.to_vec();
     }
 
@@ -90,7 +91,17 @@ fn names_are_unique_and_found() {
     assert!(Policy::named("nothing").is_none());
     assert_eq!(
         ALL.map(|p| p.name),
-        ["quality", "random", "fifo", "k-center", "entropy", "domain", "dissimilarity", "length"]
+        [
+            "quality",
+            "random",
+            "fifo",
+            "k-center",
+            "entropy",
+            "domain",
+            "dissimilarity",
+            "length",
+            "fresh"
+        ]
     );
 }
 
@@ -291,4 +302,59 @@ fn broken_embeddings_and_small_scratch_are_no_panic() {
     let mut setting = Setting { seed: 0, frozen: false, scratch: &mut scratch };
     let refused = QUALITY.decide(&mut buffer, &candidate, &mut setting);
     assert_eq!(refused, Err(Error::Unreadable(Unreadable { bin: 1 })));
+}
+
+/// Offers dialogues `from..to`, and gives the arrivals that are kept.
+fn offer(buffer: &mut Memory, policy: &Policy, from: u64, to: u64, seed: u64) -> Vec<u64> {
+    for arrival in from..to {
+        let candidate = Candidate { scores: scores(1.0, 1.0, 1.0, 9), embedding: &[1.0], arrival };
+        buffer.observe(policy, candidate, seed);
+    }
+    let mut kept: Vec<u64> = buffer.entries.iter().flatten().map(|entry| entry.arrival).collect();
+    kept.sort_unstable();
+    kept
+}
+
+#[test]
+fn fresh_lets_what_was_asked_about_go_first_and_the_oldest_of_it() {
+    let mut buffer = Memory::new(4);
+    assert_eq!(offer(&mut buffer, &FRESH, 0, 4, 5), [0, 1, 2, 3]);
+    for bin in [1, 3] {
+        buffer.entries[bin].as_mut().unwrap().asked = true;
+    }
+    assert_eq!(offer(&mut buffer, &FRESH, 4, 5, 5), [0, 2, 3, 4]);
+    assert_eq!(offer(&mut buffer, &FRESH, 5, 6, 5), [0, 2, 4, 5]);
+    // Now there is none left that was: chance decides between five.
+    let kept = offer(&mut buffer, &FRESH, 6, 7, 5);
+    assert_eq!(kept.iter().filter(|arrival| ![0, 2, 4, 5, 6].contains(arrival)).count(), 0);
+}
+
+#[test]
+fn fresh_keeps_a_uniform_sample_of_what_came_since_the_round() {
+    const BINS: usize = 8;
+    const SINCE: u64 = 40;
+    const SEEDS: u64 = 4000;
+    // How far the counts are from uniform: chi-squared of SINCE - 1 degrees of freedom, with a
+    // variance that is smaller by (1 - BINS / SINCE) as each seed keeps BINS of them.
+    let excess = |policy: &Policy| {
+        let mut counts = [0u32; SINCE as usize];
+        for seed in 0..SEEDS {
+            let mut buffer = Memory::new(BINS);
+            offer(&mut buffer, policy, 0, 20, seed);
+            buffer.entries.iter_mut().flatten().for_each(|entry| entry.asked = true);
+            for arrival in offer(&mut buffer, policy, 20, 20 + SINCE, seed) {
+                if let Some(since) = arrival.checked_sub(20) {
+                    counts[since as usize] += 1;
+                }
+            }
+        }
+        let mean = (SEEDS * BINS as u64) as f64 / SINCE as f64;
+        let sum: f64 = counts.iter().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
+        sum / (1.0 - BINS as f64 / SINCE as f64)
+    };
+    // 39 degrees of freedom: above 86 once in 20,000.
+    let uniform = excess(&FRESH);
+    assert!(uniform < 86.0, "{uniform}");
+    // The planted bug: whatever came last.
+    assert!(excess(&FIFO) > 1000.0);
 }
