@@ -6,6 +6,7 @@
 //! stream ─ split ─> stream | development | test                          (data: hashed, no overlap)
 //! cell ─ run ─> personalize the stream in `rounds` parts, measure after each
 //!        ─ results ─> OUT/cells/KEY.jsonl, OUT/results.jsonl             (sweep: shards, jobs, budget)
+//! OUT ─ report ─> report.md, report.html, *.svg                          (stats: paired bootstrap)
 //! ```
 //! A cell is a function of its key alone: cut anywhere, with any number of threads and in any process,
 //! it ends in the same bytes.
@@ -14,10 +15,12 @@ pub mod cell;
 pub mod data;
 pub mod estimate;
 pub mod measure;
+pub mod report;
 pub mod results;
 pub mod run;
 pub mod spec;
 pub mod split;
+pub mod stats;
 pub mod sweep;
 
 use std::path::{Path, PathBuf};

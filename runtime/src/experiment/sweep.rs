@@ -9,7 +9,7 @@
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -47,6 +47,8 @@ pub struct Options {
     pub kernels: &'static Kernels,
     /// The command, for the report.
     pub command: String,
+    /// Where cells run, if not in the folder of results.
+    pub scratch: Option<PathBuf>,
     /// Tells what would run, and runs nothing.
     pub dry: bool,
 }
@@ -130,7 +132,7 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let world = World::load(spec, base, options.kernels.isa().name())?;
     let cells = cell::all(spec, &world);
-    let folder = Folder::create(out)?;
+    let folder = Folder::create(out, options.scratch.as_deref())?;
     setup(spec, base, &world, &folder, options)?;
     let (mine, _): (Vec<&Cell>, Vec<&Cell>) =
         cells.iter().partition(|cell| cell::is_of_shard(&cell.key, options.shard));
