@@ -13,7 +13,7 @@ pub enum Gate {
     Counted(Gain),
     /// It does not.
     NotCounted(Gain),
-    /// `all` or `none` was not run.
+    /// `all` or `none` was not run, or there is nothing to divide by.
     Unknown,
 }
 
@@ -119,9 +119,10 @@ pub fn summary(loaded: &Loaded, arm: &str, at: At) -> String {
         () => "It is **not** shown to beat the best baseline on any.",
     };
     format!(
-        "`{arm}` against the best baseline on {counted} counted streams: better with an interval \
+        "`{arm}` against the best baseline on {counted} counted {}: better with an interval \
          above zero on {better}, worse with one below on {worse}, no effect shown on {}; gains from \
          {:+.1}% to {:+.1}% (the paper: +18% to +41%). {verdict}",
+        if counted == 1 { "stream" } else { "streams" },
         counted - better - worse,
         range.0,
         range.1
