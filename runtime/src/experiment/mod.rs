@@ -18,6 +18,7 @@ pub mod measure;
 pub mod report;
 pub mod results;
 pub mod run;
+pub mod setup;
 pub mod spec;
 pub mod split;
 pub mod stats;
@@ -82,6 +83,20 @@ pub enum Error {
     /// A file that cannot be written.
     #[error(transparent)]
     Write(#[from] durable::Error),
+    /// Cells at once that take more memory than there is.
+    #[error(
+        "--jobs: {jobs} cells at once train in about {:.0} MB each, and {:.0} MB are free",
+        *each as f64 / 1e6,
+        *free as f64 / 1e6
+    )]
+    Memory {
+        /// How many.
+        jobs: usize,
+        /// Bytes of each.
+        each: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// Cells that failed; the others are done.
     #[error("{failed} of {cells} cells failed, the first: {first}")]
     Failed {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::Error;
 use super::super::results::{Folder, HeldOut, Machine, ReplyRow, Row};
+use super::super::setup::{Setup, StreamSetup};
 use super::super::stats::{self, Gain};
-use super::super::sweep::{Setup, StreamSetup};
 
 /// Arms that are compared with.
 pub const BASELINES: [&str; 3] = ["random", "fifo", "k-center"];

@@ -3,7 +3,7 @@
 //! ```text
 //! folders ─ load ─> runs by stream, arm, bins, synth, seed
 //!         ─ verdict ─> gate, gains, words          (stats: the bootstrap; paper: what it reports)
-//!         ─ sections ─> blocks ─ page ─> Markdown, HTML     (draw: SVG)
+//!         ─ sections, stream ─> blocks ─ page ─> Markdown, HTML     (draw: SVG)
 //! ```
 
 mod draw;
@@ -11,6 +11,7 @@ mod load;
 mod page;
 mod paper;
 mod sections;
+mod stream;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ fn blocks(loaded: &Loaded, options: Options) -> Vec<Block> {
     let mut blocks = vec![Block::Title("Does selection help? An experiment with Homespun".into())];
     blocks.extend(sections::answer(loaded, at));
     for stream in &loaded.streams {
-        blocks.extend(sections::stream(loaded, stream, &temperatures));
+        blocks.extend(stream::section(loaded, stream, &temperatures));
     }
     blocks.extend(sections::controls(loaded, at));
     blocks.extend(sections::metrics(loaded, at));
