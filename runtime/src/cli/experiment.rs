@@ -18,7 +18,7 @@ use crate::tune::pace::Stop;
 /// The experiment of `--quick`.
 const QUICK: &str = include_str!("../experiment/quick.toml");
 
-/// Compare selection policies and controls over streams, seeds and buffer sizes, and report
+/// Set selection policies beside baselines and controls, and report
 #[derive(clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
