@@ -14,6 +14,7 @@ mod bench;
 mod binary;
 mod chat;
 mod demo;
+mod experiment;
 mod help;
 mod identity;
 mod interrupt;

@@ -3,10 +3,13 @@
 use core::time::Duration;
 use std::path::PathBuf;
 
+use clap::Subcommand;
+
 use super::Outcome;
 use super::interrupt::{stopped, time};
-use super::options::Machine;
+use super::options::{Machine, say};
 use crate::engine::Base;
+use crate::experiment::report;
 use crate::experiment::spec::Spec;
 use crate::experiment::sweep::{self, Options};
 use crate::progress;
@@ -15,7 +18,7 @@ use crate::tune::pace::Stop;
 /// The experiment of `--quick`.
 const QUICK: &str = include_str!("../experiment/quick.toml");
 
-/// Compare selection policies and controls over streams, seeds and buffer sizes, and report
+/// Set selection policies beside baselines and controls, and report
 #[derive(clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -25,12 +28,14 @@ pub(crate) struct Args {
     /// What to compare: model, streams, policies, bins, synth, rounds, seeds, epochs, lr, temperature
     #[arg(value_name = "FILE.toml", required_unless_present = "quick")]
     file: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
     /// A small comparison on the built-in model and stream, in minutes
     #[arg(long, conflicts_with = "file")]
     quick: bool,
     /// The folder of results; made if it is not there
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    out: Option<PathBuf>,
     /// Cells at once, each with its share of the threads [default: as many as threads]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -40,12 +45,42 @@ pub(crate) struct Args {
     /// Begin no cell that is not thought to end within a time such as 90s, 30m or 12h
     #[arg(long, value_name = "TIME", value_parser = time)]
     budget: Option<Duration>,
+    /// Run cells in this folder instead of in that of results; where it is in memory, as /dev/shm is,
+    /// no cell waits for a disk
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
     /// Tell what would run and how long it would take
     #[arg(long)]
     dry_run: bool,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    Report(ReportArgs),
+}
+
+/// Write report.md, report.html and drawings of results that are there
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  homespun experiment report results --out report")]
+struct ReportArgs {
+    /// Folders of results that belong together: of one model
+    #[arg(value_name = "DIR", required = true)]
+    folders: Vec<PathBuf>,
+    /// Where the report goes [default: the first folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Leave out dialogues and replies, which may be nobody else's to read
+    #[arg(long)]
+    without_replies: bool,
+}
+
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    if let Some(Command::Report(args)) = &args.command {
+        let out = args.out.as_ref().unwrap_or(&args.folders[0]);
+        let options = report::Options { without_replies: args.without_replies };
+        return say(report::write(&args.folders, out, options)?.display()).map_err(Into::into);
+    }
+    let Some(out) = args.out.clone() else { return Err("--out: is missing".into()) };
     let spec = match &args.file {
         Some(file) => Spec::open(file)?,
         None => Spec::parse("quick.toml".as_ref(), QUICK)?,
@@ -71,13 +106,14 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         budget: args.budget,
         kernels: machine.kernels()?,
         command: command(),
+        scratch: args.scratch.clone(),
         dry: args.dry_run,
     };
-    let ended = match sweep::run(&spec, &base, &args.out, &options, &stop) {
+    let ended = match sweep::run(&spec, &base, &out, &options, &stop) {
         Ok(ended) => ended,
         Err(error) => {
             return match sweep::stopped(&error) {
-                Some(cause) => stopped(cause, args.out.display(), false),
+                Some(cause) => stopped(cause, out.display(), false),
                 None => Err(error.into()),
             };
         }
@@ -96,10 +132,14 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             );
         }
     }
-    if ended.missing > 0 && !args.dry_run {
+    if args.dry_run {
+        return Ok(());
+    }
+    if ended.missing > 0 {
         eprintln!("{} cells of the experiment are not done", ended.missing);
     }
-    Ok(())
+    let written = report::write(core::slice::from_ref(&out), &out, report::Options::default())?;
+    Ok(say(written.display())?)
 }
 
 /// The command as it was given, the program by its name alone.

@@ -18,6 +18,7 @@ use super::data::{self, Stream, World};
 use super::spec::Spec;
 use crate::adapter::Adapter;
 use crate::engine::{Engine, Sampling};
+use crate::memory;
 use crate::personalize::score::Scorer;
 use crate::personalize::synthesise::{Rejected, synthesise};
 use crate::tune::{self, Length, Options, Trainer};
@@ -40,14 +41,16 @@ pub struct Times {
     pub train: f64,
     /// Writing a question.
     pub question: f64,
+    /// Bytes that a training takes; no time.
+    pub bytes: u64,
 }
 
 /// What is known of the time that cells take.
 #[derive(Clone, Debug)]
 pub struct Estimate {
     times: Vec<Times>,
-    thought: f64,
-    took: f64,
+    /// Of the cells that ended: the arm, and the seconds that were thought and that it took.
+    ended: Vec<(&'static str, f64, f64)>,
 }
 
 /// Epochs a round that an estimate assumes.
@@ -65,12 +68,12 @@ impl Estimate {
     /// If the model fails.
     pub fn probe(spec: &Spec, world: &World, engine: Engine) -> Result<Self, Error> {
         let times = world.streams.iter().map(|stream| probe(spec, stream, engine));
-        Ok(Self { times: times.collect::<Result<_, _>>()?, thought: 0.0, took: 0.0 })
+        Ok(Self { times: times.collect::<Result<_, _>>()?, ended: Vec::new() })
     }
 
     /// Of a sweep that has nothing left to do.
     pub fn none(world: &World) -> Self {
-        Self { times: vec![Times::default(); world.streams.len()], thought: 0.0, took: 0.0 }
+        Self { times: vec![Times::default(); world.streams.len()], ended: Vec::new() }
     }
 
     /// Seconds of one thing each, a stream after another.
@@ -78,23 +81,35 @@ impl Estimate {
         &self.times
     }
 
+    /// Bytes that the largest training takes, about.
+    pub fn bytes(&self) -> u64 {
+        self.times.iter().map(|times| times.bytes).max().unwrap_or(0)
+    }
+
     /// Seconds that `cell` is thought to take.
     pub fn seconds(&self, spec: &Spec, world: &World, cell: &Cell) -> f64 {
+        self.factor(cell.arm.name()) * self.thought(spec, world, cell)
+    }
+
+    /// Hears that `cell` took so many seconds.
+    pub fn learn(&mut self, spec: &Spec, world: &World, cell: &Cell, took: f64) {
+        self.ended.push((cell.arm.name(), self.thought(spec, world, cell), took));
+    }
+
+    fn thought(&self, spec: &Spec, world: &World, cell: &Cell) -> f64 {
         let stream = &world.streams[cell.stream];
-        let times = &self.times[cell.stream];
-        self.factor() * seconds(spec, [stream.dialogues.len(), stream.held_out.len()], times, cell)
+        let sizes = [stream.dialogues.len(), stream.held_out.len()];
+        seconds(spec, sizes, &self.times[cell.stream], cell)
     }
 
-    /// Hears that a cell that was thought to take `thought` seconds took `took`.
-    pub fn learn(&mut self, thought: f64, took: f64) {
-        // What was thought has the factor of then in it, which this one replaces.
-        self.thought += thought / self.factor();
-        self.took += took;
-    }
-
-    /// How much longer than thought cells took.
-    fn factor(&self) -> f64 {
-        if self.thought > 0.0 { self.took / self.thought } else { 1.0 }
+    /// How much longer than thought cells of the arm took; where none has ended, all cells.
+    fn factor(&self, arm: &str) -> f64 {
+        let of = |arm: Option<&str>| {
+            let ended = self.ended.iter().filter(|(one, ..)| arm.is_none_or(|arm| *one == arm));
+            let sum = ended.fold((0.0, 0.0), |sum, (_, a, b)| (sum.0 + a, sum.1 + b));
+            (sum.0 > 0.0).then(|| sum.1 / sum.0)
+        };
+        of(Some(arm)).or_else(|| of(None)).unwrap_or(1.0)
     }
 }
 
@@ -152,12 +167,14 @@ fn probe(spec: &Spec, stream: &Stream, engine: Engine) -> Result<Times, Error> {
     let mut adapter = Adapter::fresh(plan.lora, base.config(), base.name(), hash(&[0, 1]));
     engine.prepare(&mut adapter)?;
     let options = Options { length: Length::Epochs(2), batch: PROBED, ..plan.train };
+    let before = memory::anonymous_bytes();
     let mut trainer = Trainer::new(&engine, &mut adapter, &examples, options)?;
+    let bytes = trainer.planned_bytes().saturating_sub(before);
     trainer.step()?;
     let start = Instant::now();
     trainer.step()?;
     let train = mean(start, examples.len());
-    Ok(Times { score, reply, train, question })
+    Ok(Times { score, reply, train, question, bytes })
 }
 
 /// A time for people.
@@ -180,7 +197,7 @@ mod tests {
         let text = "model = \"builtin\"\npolicies = [\"all\"]\nbins = [4]\nrounds = 2\nepochs = 2\n\
                     patience = 0\n[[streams]]\nname = \"u\"\nfile = \"builtin\"\n";
         let spec = Spec::parse(Path::new("x"), text).unwrap();
-        let times = Times { score: 0.0, reply: 1.0, train: 10.0, question: 100.0 };
+        let times = Times { score: 0.0, reply: 1.0, train: 10.0, question: 100.0, bytes: 0 };
         let cell = |arm, bins, synth| Cell { stream: 0, arm, bins, synth, seed: 0, key: "".into() };
         let of = |cell: Cell| seconds(&spec, [10, 3], &times, &cell);
         assert_eq!(of(cell(Arm::None, 0, 0)), 3.0);
@@ -192,12 +209,13 @@ mod tests {
 
     #[test]
     fn what_cells_took_corrects_what_was_thought() {
-        let mut estimate = Estimate { times: Vec::new(), thought: 0.0, took: 0.0 };
-        assert_eq!(estimate.factor(), 1.0);
-        estimate.learn(10.0, 20.0);
-        assert_eq!(estimate.factor(), 2.0);
-        estimate.learn(20.0, 20.0);
-        assert_eq!(estimate.factor(), 2.0);
+        let mut estimate = Estimate { times: Vec::new(), ended: Vec::new() };
+        assert_eq!(estimate.factor("fifo"), 1.0);
+        estimate.ended.push(("fifo", 10.0, 20.0));
+        assert_eq!((estimate.factor("fifo"), estimate.factor("random")), (2.0, 2.0));
+        estimate.ended.push(("random", 10.0, 40.0));
+        assert_eq!((estimate.factor("fifo"), estimate.factor("random")), (2.0, 4.0));
+        assert_eq!(estimate.factor("all"), 3.0);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! stream ─ split ─> stream | development | test                          (data: hashed, no overlap)
 //! cell ─ run ─> personalize the stream in `rounds` parts, measure after each
 //!        ─ results ─> OUT/cells/KEY.jsonl, OUT/results.jsonl             (sweep: shards, jobs, budget)
+//! OUT ─ report ─> report.md, report.html, *.svg                          (stats: paired bootstrap)
 //! ```
 //! A cell is a function of its key alone: cut anywhere, with any number of threads and in any process,
 //! it ends in the same bytes.
@@ -14,10 +15,13 @@ pub mod cell;
 pub mod data;
 pub mod estimate;
 pub mod measure;
+pub mod report;
 pub mod results;
 pub mod run;
+pub mod setup;
 pub mod spec;
 pub mod split;
+pub mod stats;
 pub mod sweep;
 
 use std::path::{Path, PathBuf};
@@ -79,6 +83,20 @@ pub enum Error {
     /// A file that cannot be written.
     #[error(transparent)]
     Write(#[from] durable::Error),
+    /// Cells at once that take more memory than there is.
+    #[error(
+        "--jobs: {jobs} cells at once train in about {:.0} MB each, and {:.0} MB are free",
+        *each as f64 / 1e6,
+        *free as f64 / 1e6
+    )]
+    Memory {
+        /// How many.
+        jobs: usize,
+        /// Bytes of each.
+        each: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// Cells that failed; the others are done.
     #[error("{failed} of {cells} cells failed, the first: {first}")]
     Failed {

@@ -110,19 +110,20 @@ pub struct HeldOut {
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: PathBuf,
+    scratch: PathBuf,
 }
 
 impl Folder {
-    /// The folder `root`, made where it is not there.
+    /// The folder `root`, made where it is not there; cells run in `scratch`, or in the folder itself.
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn create(root: &Path) -> Result<Self, Error> {
-        for name in ["cells", "streams", "scratch"] {
-            let path = root.join(name);
-            fs::create_dir_all(&path).map_err(Error::io(&path))?;
+    pub fn create(root: &Path, scratch: Option<&Path>) -> Result<Self, Error> {
+        let scratch = scratch.map_or_else(|| root.join("scratch"), Path::to_owned);
+        for path in [&root.join("cells"), &root.join("streams"), &scratch] {
+            fs::create_dir_all(path).map_err(Error::io(path))?;
         }
-        Ok(Self { root: root.to_owned() })
+        Ok(Self { root: root.to_owned(), scratch })
     }
 
     /// The folder `root`, which holds results.
@@ -132,7 +133,7 @@ impl Folder {
     pub fn open(root: &Path) -> Result<Self, Error> {
         let path = root.join("results.jsonl");
         fs::metadata(&path).map_err(Error::io(&path))?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self { root: root.to_owned(), scratch: root.join("scratch") })
     }
 
     /// The folder.
@@ -142,7 +143,7 @@ impl Folder {
 
     /// Where a cell runs.
     pub fn scratch(&self, key: &str) -> PathBuf {
-        self.root.join("scratch").join(key)
+        self.scratch.join(key)
     }
 
     fn cell(&self, key: &str, what: &str) -> PathBuf {

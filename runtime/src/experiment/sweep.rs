@@ -9,24 +9,24 @@
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use homespun_kernels::Kernels;
-use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::cell::{self, Arm, Cell};
-use super::data::{self, Hashes, World};
+use super::data::World;
 use super::estimate::{Estimate, epochs, said};
-use super::results::{Folder, HeldOut, Row};
-use super::run::{self, Bench, Ended};
+use super::results::{Folder, Row};
+use super::run::{Bench, Ended};
+use super::setup;
 use super::spec::Spec;
 use crate::engine::{Base, Engine};
+use crate::memory;
 use crate::personalize::score::{Features, Scorer};
 use crate::pool::Threads;
-use crate::state;
 use crate::tune::Budget;
 use crate::tune::pace::{Cause, Stop};
 
@@ -47,6 +47,8 @@ pub struct Options {
     pub kernels: &'static Kernels,
     /// The command, for the report.
     pub command: String,
+    /// Where cells run, if not in the folder of results.
+    pub scratch: Option<PathBuf>,
     /// Tells what would run, and runs nothing.
     pub dry: bool,
 }
@@ -66,56 +68,6 @@ pub struct Outcome {
     pub elsewhere: usize,
 }
 
-/// `experiment.json`: what the results are of.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Setup {
-    /// The program's version.
-    pub version: String,
-    /// The last command.
-    pub command: String,
-    /// The model's folder name.
-    pub model_name: String,
-    /// Bytes of its weights.
-    pub weight_bytes: u64,
-    /// Its hashes.
-    pub model: state::Base,
-    /// The kernels.
-    pub isa: String,
-    /// The streams.
-    pub streams: Vec<StreamSetup>,
-    /// The arms: name and what each does.
-    pub arms: Vec<(String, String)>,
-    /// Bins.
-    pub bins: Vec<usize>,
-    /// Synthesised questions.
-    pub synth: Vec<usize>,
-    /// Seeds.
-    pub seeds: Vec<u64>,
-    /// Rounds a stream.
-    pub rounds: usize,
-    /// Temperatures.
-    pub temperatures: Vec<f64>,
-    /// How rounds are made, for people.
-    pub training: String,
-    /// SHA-256 of the general dialogues, or empty.
-    pub general: String,
-}
-
-/// A stream of [`Setup`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StreamSetup {
-    /// Its name.
-    pub name: String,
-    /// Dialogues of the stream.
-    pub dialogues: usize,
-    /// Dialogues that it is judged by.
-    pub held_out: usize,
-    /// Which part they are.
-    pub part: String,
-    /// See [`Hashes`].
-    pub hashes: Hashes,
-}
-
 /// Runs what of `spec` falls to this process.
 ///
 /// # Errors
@@ -130,8 +82,8 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let world = World::load(spec, base, options.kernels.isa().name())?;
     let cells = cell::all(spec, &world);
-    let folder = Folder::create(out)?;
-    setup(spec, base, &world, &folder, options)?;
+    let folder = Folder::create(out, options.scratch.as_deref())?;
+    setup::write(spec, base, &world, &folder, &options.command)?;
     let (mine, _): (Vec<&Cell>, Vec<&Cell>) =
         cells.iter().partition(|cell| cell::is_of_shard(&cell.key, options.shard));
     let mut queue: Vec<Cell> =
@@ -157,6 +109,12 @@ pub fn run(
     let total: f64 = queue.iter().map(|cell| estimate.seconds(spec, &world, cell)).sum();
     let jobs = options.jobs.min(queue.len()).max(1);
     tell(spec, &world, &estimate, [cells.len(), before, queue.len()], total / jobs as f64, jobs);
+    if let Some(free) = memory::free_bytes() {
+        let each = estimate.bytes();
+        if each.saturating_mul(jobs as u64) > free {
+            return Err(Error::Memory { jobs, each, free });
+        }
+    }
     if options.dry {
         for cell in &queue {
             let seconds = estimate.seconds(spec, &world, cell);
@@ -289,73 +247,6 @@ pub fn describe(world: &World, cell: &Cell) -> String {
     }
 }
 
-fn setup(
-    spec: &Spec,
-    base: &Base,
-    world: &World,
-    folder: &Folder,
-    options: &Options,
-) -> Result<(), Error> {
-    for stream in &world.streams {
-        let held_out = stream.held_out.iter().enumerate().map(|(i, dialogue)| HeldOut {
-            id: run::id(dialogue, i),
-            question: data::last_question(dialogue).to_owned(),
-            reference: dialogue.target_response().unwrap_or_default().to_owned(),
-        });
-        folder.write_held_out(&stream.name, &held_out.collect::<Vec<_>>())?;
-    }
-    let plan = &spec.plan;
-    let targets: Vec<_> = plan.lora.targets.iter().map(homespun_core::lora::Target::name).collect();
-    let training = format!(
-        "LoRA of rank {}, alpha {}, dropout {}, on {}; AdamW, learning rate {}{}, batch {}, loss on \
-         {}, at most {} epochs, patience {}; at most {} tokens a dialogue and {} a reply",
-        plan.lora.rank,
-        plan.lora.alpha,
-        plan.lora.dropout,
-        targets.join(", "),
-        plan.train.lr,
-        if spec.scale_lr { " times the root of bins over the first bins" } else { "" },
-        plan.train.batch,
-        plan.mode.as_str(),
-        spec.epochs(),
-        plan.patience,
-        plan.max_length,
-        plan.reply_tokens
-    );
-    let name = spec.model.file_name().unwrap_or(spec.model.as_os_str());
-    let setup = Setup {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        command: options.command.clone(),
-        model_name: name.to_string_lossy().into_owned(),
-        weight_bytes: base.checkpoint().weight_bytes(),
-        model: world.model.clone(),
-        isa: world.isa.to_owned(),
-        streams: world
-            .streams
-            .iter()
-            .map(|stream| StreamSetup {
-                name: stream.name.clone(),
-                dialogues: stream.dialogues.len(),
-                held_out: stream.held_out.len(),
-                part: stream.part.to_owned(),
-                hashes: stream.hashes.clone(),
-            })
-            .collect(),
-        arms: spec.arms.iter().map(|arm| (arm.name().to_owned(), arm.about().to_owned())).collect(),
-        bins: spec.bins.clone(),
-        synth: spec.synth.clone(),
-        seeds: spec.seeds.clone(),
-        rounds: spec.rounds,
-        temperatures: spec.temperatures.clone(),
-        training,
-        general: world.general_hash.clone(),
-    };
-    folder.put("experiment.toml", &spec.text)?;
-    // Strings, numbers and lists always serialise.
-    let text = serde_json::to_string_pretty(&setup).unwrap_or_default();
-    folder.put("experiment.json", &(text + "\n"))
-}
-
 /// What the jobs share.
 struct Sweep<'a> {
     spec: &'a Spec,
@@ -469,11 +360,13 @@ impl Sweep<'_> {
         }
         let mut progress = lock(&self.progress);
         let at = progress.running.iter().position(|(key, ..)| *key == cell.key);
-        let thought = at.map_or(0.0, |at| progress.running.swap_remove(at).1);
+        if let Some(at) = at {
+            progress.running.swap_remove(at);
+        }
         let result = match ended {
             Ok(Ended::Done(rows)) => {
                 progress.ran += 1;
-                progress.estimate.learn(thought, took);
+                progress.estimate.learn(self.spec, self.world, cell, took);
                 said_of(&rows)
             }
             Ok(Ended::Elsewhere) => {
