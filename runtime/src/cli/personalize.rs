@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Bins of the sample buffer, 22 KiB each [default: 128, or what the state has]
     #[arg(long, value_name = "N")]
     bins: Option<usize>,
-    /// Who decides what is kept: quality, random, fifo, k-center, entropy, domain, dissimilarity
+    /// Who decides what is kept: quality, random, fifo, k-center, fresh, entropy, domain, dissimilarity
     /// or length
     #[arg(long, value_name = "NAME", default_value = "quality")]
     policy: String,
