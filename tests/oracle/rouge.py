@@ -1,13 +1,25 @@
-"""Writes tests/golden/rouge.jsonl: ROUGE-1 of pairs of texts as Google's rouge_score gives it.
+"""Writes two goldens: ROUGE-1 of pairs of texts as Google's rouge_score gives it.
 
     python tests/oracle/rouge.py        needs: rouge-score
+
+    tests/golden/rouge.jsonl   texts and figures of pairs made by hand and by a few draws
+    tests/golden/rouge.bin     11,000 pairs of rouge_pairs.py, without their texts:
+        110 x 8 bytes     of each 100 pairs: the first bytes of the SHA-256 of their texts
+        11,000 x 3 bytes  of each pair: matched words, the candidate's words, the reference's
+Precision is the first over the second, recall the first over the third; that these quotients and F1
+of them are what rouge_score gives is checked here to the bit before anything is written.
 """
 
+import hashlib
 import json
 import pathlib
 import random
 
-from rouge_score import rouge_scorer
+from rouge_score import rouge_scorer, tokenize
+
+from rouge_pairs import pair
+
+PAIRS, BLOCK, SEED = 11_000, 100, 20
 
 HAND = [
     ("", ""), ("", "a"), ("a", ""), ("!?\n", "..."), ("The cat sat on the mat.", "the the THE cat"),
@@ -26,6 +38,30 @@ WORDS = ("the a of to and Rain rain tea TEA I'm don't café naïve Ünal İzmir 
          "x_y 😀 你好 ... - O'Neil e-mail A1 ① ſo").split()
 
 
+def counts(scorer, reference, candidate):
+    """Matched words and the words of both sides, from which rouge_score's figures follow exactly."""
+    score = scorer.score(reference, candidate)["rouge1"]
+    words = [len(tokenize.tokenize(side, None)) for side in (candidate, reference)]
+    matched = round(score.precision * words[0])
+    precision, recall = matched / max(words[0], 1), matched / max(words[1], 1)
+    f1 = 2 * precision * recall / (precision + recall) if matched else 0.0
+    found = (score.precision, score.recall, score.fmeasure)
+    assert found == (precision, recall, f1), (reference, candidate, found)
+    return bytes([matched, *words])
+
+
+def write_many(folder, scorer):
+    heads, rows = b"", b""
+    for first in range(0, PAIRS, BLOCK):
+        digest = hashlib.sha256()
+        for k in range(first, first + BLOCK):
+            reference, candidate = pair(SEED, k)
+            digest.update((reference + "\xff" + candidate + "\xff").encode())
+            rows += counts(scorer, reference, candidate)
+        heads += digest.digest()[:8]
+    (folder / "rouge.bin").write_bytes(heads + rows)
+
+
 def main():
     draw = random.Random(7)
     pairs = list(HAND)
@@ -35,8 +71,9 @@ def main():
     for _ in range(80):
         pairs.append(tuple("".join(draw.choices(alphabet, k=draw.randint(0, 60))) for _ in range(2)))
     scorer = rouge_scorer.RougeScorer(["rouge1"], use_stemmer=False)
-    out = pathlib.Path(__file__).parent.parent / "golden" / "rouge.jsonl"
-    with out.open("w", encoding="utf-8", newline="\n") as file:
+    folder = pathlib.Path(__file__).parent.parent / "golden"
+    write_many(folder, scorer)
+    with (folder / "rouge.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         for reference, candidate in pairs:
             score = scorer.score(reference, candidate)["rouge1"]
             row = {"reference": reference, "candidate": candidate, "precision": score.precision,
