@@ -10,4 +10,5 @@ mod quantised;
 mod quantised_quality;
 mod render;
 mod rouge;
+mod score;
 mod small_model;

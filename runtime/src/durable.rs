@@ -211,6 +211,18 @@ pub fn check_folder(path: &Path, names: &[&str]) -> Result<(), Error> {
     gone(fs::remove_dir(&temporary)).map_err(run.fail(Step::Create))
 }
 
+/// Tries whether [`write()`] could write `path`, before hours of work end in its error.
+///
+/// # Errors
+/// If `path` is there and no regular file, or nothing can be made beside it.
+pub fn check_file(path: &Path) -> Result<(), Error> {
+    let run = Run { path };
+    run.refuse_what_is_no_file()?;
+    let temporary = run.temporary()?;
+    fs::File::create_new(&temporary).map_err(run.fail(Step::Create))?;
+    gone(fs::remove_file(&temporary)).map_err(run.fail(Step::Create))
+}
+
 /// Well, too, where another process has swept it away meanwhile.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(

@@ -35,6 +35,30 @@ pub struct Scores {
     pub tokens: u32,
 }
 
+/// The figures of one dialogue that need no buffer, before they are rounded for a bin. Finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// EOE, see [`entropy`].
+    pub entropy: f64,
+    /// DSS, see [`domain`].
+    pub domain_score: f64,
+    /// The dominant domain.
+    pub domain: Domain,
+    /// The tokens that the entropy was taken over.
+    pub tokens: u32,
+}
+
+impl Measured {
+    /// As a bin keeps them, with the dissimilarity of an empty buffer, 1, which [`Peers`] replace.
+    ///
+    /// What asks for a bin is rounded as what is in one, so that equal dialogues score equal.
+    pub const fn scores(&self) -> Scores {
+        let Measured { entropy, domain_score, domain, tokens } = *self;
+        let (entropy, domain_score) = (entropy as f32, domain_score as f32);
+        Scores { entropy, domain_score, domain, dissimilarity: 1.0, tokens }
+    }
+}
+
 /// How a dialogue is scored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scoring {
@@ -56,18 +80,17 @@ pub struct States<'a> {
 }
 
 impl Scoring {
-    /// Entropy, domain score and tokens of a dialogue, its embedding in `embedding (D)`, and the
-    /// dissimilarity of an empty buffer, 1, which [`Peers`] replace.
+    /// Entropy, domain score and tokens of a dialogue, and its embedding in `embedding (D)`.
     ///
     /// # Panics
     /// If the shapes disagree or D is 0.
-    pub fn score<S: AsRef<str>, W: AsRef<[S]>>(
+    pub fn measure<S: AsRef<str>, W: AsRef<[S]>>(
         &self,
         text: &str,
         lexicons: &Lexicons<'_, S, W>,
         states: States<'_>,
         embedding: &mut [f32],
-    ) -> Scores {
+    ) -> Measured {
         let States { before, after, dim } = states;
         assert_eq!(before.len(), after.len(), "both states are (T, D)");
         self.pooling.pool(after, dim, embedding);
@@ -79,7 +102,7 @@ impl Scoring {
             Entropy::TokenNorm => entropy::token_norm(before, dim),
         };
         let (domain_score, domain) = lexicons.score(text);
-        Scores { entropy, domain_score, domain, dissimilarity: 1.0, tokens: tokens as u32 }
+        Measured { entropy, domain_score, domain, tokens: tokens as u32 }
     }
 }
 
@@ -179,16 +202,17 @@ mod tests {
         let after = [9.0, 9.0, 1.0, 2.0];
         let states = States { before: &before, after: &after, dim: 2 };
         let mut embedding = [0.0; 2];
-        let ours = Scoring::default().score("Hot soup", &lexicons, states, &mut embedding);
+        let ours = Scoring::default().measure("Hot soup", &lexicons, states, &mut embedding);
         assert_eq!(ours.entropy, entropy::histogram(&[1.0, 2.0], 2));
         assert_eq!((ours.domain_score, ours.domain, ours.tokens), (0.5, Domain(0), 2));
-        assert_eq!((ours.dissimilarity, embedding), (1.0, [5.0, 5.5]));
+        assert_eq!((ours.scores().dissimilarity, embedding), (1.0, [5.0, 5.5]));
+        assert_eq!(ours.scores().entropy, ours.entropy as f32);
         let other = Scoring { entropy: Entropy::TokenNorm, pooling: Pooling::Last };
-        assert_eq!(other.score("", &lexicons, states, &mut embedding).entropy, 1.0);
+        assert_eq!(other.measure("", &lexicons, states, &mut embedding).entropy, 1.0);
         assert_eq!(embedding, [1.0, 2.0]);
         let nothing = States { before: &[], after: &[], dim: 2 };
-        let none = other.score("", &lexicons, nothing, &mut embedding);
-        assert_eq!(none, Scores { dissimilarity: 1.0, ..Scores::default() });
+        let none = other.measure("", &lexicons, nothing, &mut embedding);
+        assert_eq!(none, Measured::default());
         assert_eq!(embedding, [0.0; 2]);
     }
 }

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
+use bytemuck::cast_slice;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::json;
 
 use super::Outcome;
 use super::options::{ExactArgs, LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say};
+use crate::durable;
 use crate::engine::Engine;
 use crate::personalize::buffer::Buffer;
 use crate::personalize::score::{Earlier, Scorer};
@@ -36,11 +40,16 @@ pub(crate) struct Args {
     /// Print a JSON object a dialogue
     #[arg(long)]
     json_lines: bool,
+    /// Write what the figures were taken of, as a safetensors file: `last` (N, D), the last token's
+    /// state after the final norm, and `embedding` (N, D), a row a dialogue
+    #[arg(long, value_name = "FILE")]
+    states: Option<PathBuf>,
     #[command(flatten)]
     precision: ExactArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    args.states.as_deref().map_or(Ok(()), durable::check_file)?;
     let precision = args.precision.get()?;
     let scoring = args.scoring.get()?;
     let base = args.model.open()?;
@@ -57,20 +66,23 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         }
         None => None,
     };
+    let dim = engine.model().config.dim;
     let mut scorer = Scorer::new(engine, book.lexicons(), scoring);
     let names = book.lexicons();
     let mut earlier = Earlier::default();
     if !args.json_lines {
         say("  entropy domain_score dissimilarity tokens  domain")?;
     }
+    let mut states = args.states.as_ref().map(|_| (Vec::new(), Vec::new()));
     let mut progress = Progress::new("score", dialogues.len());
     for dialogue in &dialogues {
-        let features = scorer.features(dialogue)?;
+        let reading = scorer.read(dialogue)?;
+        let features = reading.features();
         let dissimilarity = match &mut buffer {
             Some(buffer) => buffer.dissimilarity(&features)?,
             None => earlier.dissimilarity(&features),
         };
-        let scores = features.scores;
+        let scores = reading.measured;
         let domain = names.name(scores.domain);
         if args.json_lines {
             print_json(&json!({
@@ -87,9 +99,21 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             ))?;
         }
         progress.advance(1, scores.tokens as usize);
+        if let Some((last, embedding)) = &mut states {
+            last.extend_from_slice(&reading.last);
+            embedding.extend_from_slice(&reading.embedding);
+        }
         if buffer.is_none() {
             earlier.remember(features);
         }
+    }
+    if let (Some(path), Some((last, embedding))) = (&args.states, &states) {
+        let shape = || vec![dialogues.len(), dim];
+        let tensors = [("embedding", embedding), ("last", last)].map(|(name, rows)| {
+            TensorView::new(Dtype::F32, shape(), cast_slice(rows)).map(|view| (name, view))
+        });
+        let tensors = tensors.into_iter().collect::<Result<Vec<_>, _>>()?;
+        durable::write(path, &safetensors::serialize(tensors, None)?)?;
     }
     Ok(())
 }

@@ -272,3 +272,17 @@ fn a_folder_that_cannot_be_written_is_named() {
     assert_eq!(names(folder.path()), ["file"]);
     assert!(write(Path::new("/"), b"new").is_err());
 }
+
+#[test]
+fn a_file_that_could_not_be_written_is_told_before_and_nothing_is_left() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("states.bin");
+    check_file(&file).expect("room for it");
+    check_file(folder.path()).expect_err("a folder");
+    check_file(&folder.path().join("none/states.bin")).expect_err("no such folder");
+    assert!(names(folder.path()).is_empty());
+    fs::write(&file, "old").expect("old");
+    check_file(&file).expect("room for it");
+    assert_eq!(fs::read(&file).expect("read"), b"old");
+    assert_eq!(names(folder.path()), ["states.bin"]);
+}

@@ -2,7 +2,7 @@
 //! domain and its embedding. The base and not the adapted model, so that what was buffered in an
 //! earlier round stays comparable.
 
-use homespun_core::select::{self, Domain, Peers, Scores, Scoring, States};
+use homespun_core::select::{self, Domain, Measured, Peers, Scores, Scoring, States};
 use sha2::{Digest, Sha256};
 
 use crate::dialogue::Dialogue;
@@ -31,6 +31,24 @@ pub struct Features {
     pub embedding: Vec<f32>,
 }
 
+/// All that is computed of a dialogue, unrounded, and the state that the entropy was taken of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The figures that need no buffer.
+    pub measured: Measured,
+    /// `(D)`.
+    pub embedding: Vec<f32>,
+    /// `(D)`: the last token's state after the final norm; zeros for a dialogue without tokens.
+    pub last: Vec<f32>,
+}
+
+impl Reading {
+    /// What selection asks of it.
+    pub fn features(&self) -> Features {
+        Features { scores: self.measured.scores(), embedding: self.embedding.clone() }
+    }
+}
+
 /// Computes features.
 pub struct Scorer<'e> {
     session: Session<'e>,
@@ -50,6 +68,25 @@ impl<'e> Scorer<'e> {
     /// # Errors
     /// If the model fails.
     pub fn features(&mut self, dialogue: &Dialogue) -> Result<Features, Error> {
+        let (measured, embedding, _) = self.measure(dialogue)?;
+        Ok(Features { scores: measured.scores(), embedding })
+    }
+
+    /// The features of `dialogue` with their exact figures and the last token's state.
+    ///
+    /// # Errors
+    /// If the model fails.
+    pub fn read(&mut self, dialogue: &Dialogue) -> Result<Reading, Error> {
+        let dim = self.engine.model().config.dim;
+        let (measured, embedding, states) = self.measure(dialogue)?;
+        let last = states.normed.rchunks(dim).next().map_or_else(|| vec![0.0; dim], <[_]>::to_vec);
+        Ok(Reading { measured, embedding, last })
+    }
+
+    fn measure(
+        &mut self,
+        dialogue: &Dialogue,
+    ) -> Result<(Measured, Vec<f32>, engine::States<'_>), Error> {
         let text = dialogue.text();
         let mut ids = self.engine.base().tokenizer().encode_text(&text, true)?;
         ids.truncate(MAX_TOKENS.min(self.engine.context()));
@@ -57,9 +94,9 @@ impl<'e> Scorer<'e> {
         let mut embedding = vec![0.0; dim];
         let none = engine::States { raw: &[], normed: &[] };
         let states = if ids.is_empty() { none } else { self.session.states(&ids)? };
-        let states = States { before: states.raw, after: states.normed, dim };
-        let scores = self.scoring.score(&text, &self.lexicons, states, &mut embedding);
-        Ok(Features { scores, embedding })
+        let both = States { before: states.raw, after: states.normed, dim };
+        let measured = self.scoring.measure(&text, &self.lexicons, both, &mut embedding);
+        Ok((measured, embedding, states))
     }
 }
 
