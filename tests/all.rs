@@ -11,4 +11,5 @@ mod quantised_quality;
 mod render;
 mod rouge;
 mod score;
+mod selection;
 mod small_model;
