@@ -62,7 +62,12 @@ impl Buffer for Held<'_> {
     }
 
     fn entry(&self, bin: usize) -> Option<Entry> {
-        self.bins[bin].map(|arrival| Entry { scores: Scores::default(), arrival, asked: false })
+        self.bins[bin].map(|arrival| Entry {
+            scores: Scores::default(),
+            arrival,
+            asked: false,
+            corrected: false,
+        })
     }
 
     fn embedding(&mut self, bin: usize, out: &mut [f32]) -> Result<(), Unreadable> {

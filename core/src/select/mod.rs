@@ -115,6 +115,8 @@ pub struct Entry {
     pub arrival: u64,
     /// Whether the person answered for it or put it off: no round asks about it again.
     pub asked: bool,
+    /// Whether the person said what would have been better.
+    pub corrected: bool,
 }
 
 /// A dialogue that asks for a bin.

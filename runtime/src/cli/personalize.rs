@@ -46,8 +46,8 @@ pub(crate) struct Args {
     /// Bins of the sample buffer, 22 KiB each [default: 128, or what the state has]
     #[arg(long, value_name = "N")]
     bins: Option<usize>,
-    /// Who decides what is kept: quality, random, fifo, k-center, fresh, entropy, domain, dissimilarity
-    /// or length
+    /// Who decides what is kept: quality, random, fifo, k-center, rehearse, rehearse-any, fresh, entropy,
+    /// domain, dissimilarity or length
     #[arg(long, value_name = "NAME", default_value = "quality")]
     policy: String,
     /// A round after every N dialogues [default: 800 in paper; in everyday, once 16 dialogues wait

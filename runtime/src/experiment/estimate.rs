@@ -19,6 +19,7 @@ use super::spec::Spec;
 use crate::adapter::Adapter;
 use crate::engine::{Engine, Sampling};
 use crate::memory;
+use crate::personalize::round;
 use crate::personalize::score::Scorer;
 use crate::personalize::synthesise::{Rejected, synthesise};
 use crate::tune::{self, Length, Options, Trainer};
@@ -53,12 +54,11 @@ pub struct Estimate {
     ended: Vec<(&'static str, f64, f64)>,
 }
 
-/// Epochs a round that an estimate assumes.
-pub fn epochs(spec: &Spec) -> usize {
-    match spec.plan.patience {
-        0 => spec.epochs(),
-        patience => spec.epochs().min(TO_BEST + patience),
-    }
+/// Epochs that an estimate assumes of a round over so many dialogues.
+pub fn epochs(spec: &Spec, dialogues: usize) -> usize {
+    let most = spec.epochs();
+    let stops = round::holds_out(&spec.plan, dialogues);
+    if stops { most.min(TO_BEST + spec.plan.patience) } else { most }
 }
 
 impl Estimate {
@@ -122,10 +122,10 @@ fn seconds(spec: &Spec, [dialogues, held_out]: [usize; 2], times: &Times, cell: 
     let mut sum = 0.0;
     let mut before = 0;
     for seen in data::cuts(dialogues, spec.rounds) {
-        let buffered = seen.min(bins) as f64;
+        let buffered = seen.min(bins);
         let new = (seen - before).min(bins) as f64;
-        let examples = buffered * (1.0 + KEPT * cell.synth as f64);
-        sum += examples * epochs(spec) as f64 * times.train
+        let examples = buffered as f64 * (1.0 + KEPT * cell.synth as f64);
+        sum += examples * epochs(spec, buffered) as f64 * times.train
             + new * cell.synth as f64 * times.question
             + judge;
         before = seen;
@@ -205,6 +205,14 @@ mod tests {
         assert_eq!(of(cell(Arm::Shuffled, 4, 0)), 2.0 * 8.0 * 10.0 + 6.0);
         assert_eq!(of(cell(Arm::All, 0, 0)), 2.0 * 15.0 * 10.0 + 6.0);
         assert_eq!(of(cell(Arm::Shuffled, 4, 2)), 2.0 * 16.0 * 10.0 + 8.0 * 200.0 + 6.0);
+    }
+
+    #[test]
+    fn a_round_stops_early_where_enough_is_held_out() {
+        let text = "model = \"builtin\"\npolicies = [\"all\"]\nbins = [4]\nepochs = 40\npatience = 2\n\
+                    least_held_out = 3\n[[streams]]\nname = \"u\"\nfile = \"builtin\"\n";
+        let spec = Spec::parse(Path::new("x"), text).unwrap();
+        assert_eq!([29, 30].map(|dialogues| epochs(&spec, dialogues)), [40, TO_BEST + 2]);
     }
 
     #[test]

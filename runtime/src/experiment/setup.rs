@@ -84,7 +84,8 @@ pub fn write(
     let targets: Vec<_> = plan.lora.targets.iter().map(Target::name).collect();
     let training = format!(
         "LoRA of rank {}, alpha {}, dropout {}, on {}; AdamW, learning rate {}{}, batch {}, loss on \
-         {}, at most {} epochs, patience {}; at most {} tokens a dialogue and {} a reply",
+         {}, at most {} epochs, patience {} where at least \
+         {} dialogues are held out; at most {} tokens a dialogue and {} a reply",
         plan.lora.rank,
         plan.lora.alpha,
         plan.lora.dropout,
@@ -95,6 +96,7 @@ pub fn write(
         plan.mode.as_str(),
         spec.epochs(),
         plan.patience,
+        plan.least_held_out,
         plan.max_length,
         plan.reply_tokens
     );

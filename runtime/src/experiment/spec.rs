@@ -42,6 +42,7 @@ struct File {
     seeds: Option<Vec<u64>>,
     epochs: Option<usize>,
     patience: Option<usize>,
+    least_held_out: Option<usize>,
     lr: Option<f64>,
     scale_lr: Option<bool>,
     temperature: Option<OneOrMore<f64>>,
@@ -358,6 +359,8 @@ impl Reader<'_> {
             plan.train.length = Length::Epochs(epochs);
         }
         plan.patience = file.patience.unwrap_or(plan.patience);
+        plan.least_held_out = file.least_held_out.unwrap_or(plan.least_held_out);
+        self.check(plan.least_held_out > 0, "least_held_out", "at least 1")?;
         let lr = file.lr.unwrap_or(plan.train.lr);
         self.check(lr.is_finite() && lr > 0.0 && lr <= 1.0, "lr", "above 0 and at most 1")?;
         let batch = file.batch.unwrap_or(plan.train.batch);

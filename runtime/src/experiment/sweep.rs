@@ -227,9 +227,9 @@ fn tell(
         );
     }
     eprintln!(
-        "about {} in all, if rounds take {} of at most {} epochs",
+        "about {} in all, if rounds that stop early take {} of at most {} epochs",
         said(seconds),
-        epochs(spec),
+        epochs(spec, usize::MAX),
         spec.epochs()
     );
 }

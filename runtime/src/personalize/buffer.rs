@@ -202,7 +202,12 @@ impl Buffer {
         let old = samples.read(held.bin, record).map_err(error(path))?;
         let (flag, preferred) = match answer {
             Answer::Accept => (Flags::ANNOTATED, None),
-            Answer::Preferred(text) => (Flags::ANNOTATED, Some(text.as_str())),
+            Answer::Preferred(text) => {
+                let same =
+                    held.dialogue.response().is_some_and(|reply| reply.trim() == text.trim());
+                let flag = if same { Flags::NONE } else { Flags::CORRECTED };
+                (flag.with(Flags::ANNOTATED), Some(text.as_str()))
+            }
             Answer::Skip => (Flags::SKIPPED, None),
         };
         let sample = Sample { flags: old.flags.with(flag), preferred, ..old };
@@ -252,5 +257,31 @@ mod tests {
         let written = size_of_val(&*buffer.scratch) + buffer.record.len();
         let (_, index) = buffer.samples.into_parts();
         assert_eq!(written + size_of_val(&*index), bytes(9, 96));
+    }
+
+    #[test]
+    fn a_bin_tells_a_correction_from_a_reply_that_was_good_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::new(Base::builtin(None).unwrap().hashes(), 4, "rehearse", 0);
+        let state = State::open_or_create(folder.path(), record, false).unwrap();
+        let mut buffer = Buffer::open(&state, 2).unwrap();
+        let messages =
+            vec![Message::new(Role::User, "Tea?"), Message::new(Role::Assistant, "Any.")];
+        let dialogue = Dialogue::new(messages);
+        let policy = homespun_core::select::Policy::named("rehearse").unwrap();
+        let lexicons = crate::lexicon::Table::default();
+        let scoring = homespun_core::select::Scoring::default();
+        let selection = Selection { policy, lexicons: &lexicons, scoring, frozen: false };
+        let features = Features { scores: Default::default(), embedding: vec![1.0, 0.5] };
+        let preferred = |text: &str| Answer::Preferred(text.to_owned());
+        let answers = [Answer::Accept, preferred("Any. "), preferred("Mint."), Answer::Skip];
+        for (arrival, answer) in (0..).zip(&answers) {
+            buffer.observe(&selection, 0, arrival, &dialogue, &features).unwrap();
+            let held = buffer.read(arrival as usize).unwrap();
+            buffer.annotate(&held, answer).unwrap();
+        }
+        let corrected = |header: &samples::layout::Header| header.flags.contains(Flags::CORRECTED);
+        let flags: Vec<bool> = buffer.entries().map(|(_, header)| corrected(header)).collect();
+        assert_eq!(flags, [false, false, true, false]);
     }
 }

@@ -34,6 +34,9 @@ pub struct Plan {
     /// Stop after so many epochs without a better loss on the held-out tenth; 0 holds nothing out
     /// and trains the whole length.
     pub patience: usize,
+    /// Where the held-out tenth would be fewer dialogues than this, none is held out: so few do not
+    /// tell a good epoch from a bad one, and are better learned from.
+    pub least_held_out: usize,
     /// Tokens of a reply, when evaluating.
     pub reply_tokens: usize,
 }
@@ -59,6 +62,7 @@ pub const PAPER: Plan = Plan {
     mode: Loss::All,
     max_length: 512,
     patience: 3,
+    least_held_out: 1,
     reply_tokens: 128,
 };
 

@@ -32,6 +32,12 @@ use crate::tune::{self, Event, Example, Options, Trainer};
 /// Dialogues of which one is held out.
 const HELD_OUT_OF: u64 = 10;
 
+/// Whether a round over so many dialogues holds a tenth of them out.
+pub(crate) fn holds_out(plan: &Plan, dialogues: usize) -> bool {
+    let least = (plan.least_held_out as u64).max(1).saturating_mul(HELD_OUT_OF);
+    plan.patience > 0 && dialogues as u64 >= least
+}
+
 /// What a round did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -230,7 +236,7 @@ fn prepare(
     plan: &Plan,
 ) -> Result<(Vec<Example>, Vec<Example>), Error> {
     let (mut train, mut held_out) = (Vec::new(), Vec::new());
-    let holds_out = plan.patience > 0 && held.len() as u64 >= HELD_OUT_OF;
+    let holds_out = holds_out(plan, held.len());
     // By arrival, so that a dialogue which is held out once stays so.
     let draw = |one: &Held| hash(&[state.record.seed, 2, one.arrival]);
     let least = held.iter().map(draw).min();

@@ -79,6 +79,8 @@ impl Flags {
     pub const SKIPPED: Flags = Flags(2);
     /// The person was asked and has not answered.
     pub const UNANSWERED: Flags = Flags(4);
+    /// The person said what would have been better than the reply.
+    pub const CORRECTED: Flags = Flags(8);
     /// The bin was emptied.
     pub(super) const TOMBSTONE: Flags = Flags(0x8000);
 
@@ -120,7 +122,8 @@ impl BinInfo {
     pub fn entry(&self) -> Entry {
         let Header { scores, arrival, flags, .. } = self.header;
         let asked = flags.contains(Flags::ANNOTATED) || flags.contains(Flags::SKIPPED);
-        Entry { scores, arrival, asked }
+        let corrected = flags.contains(Flags::CORRECTED);
+        Entry { scores, arrival, asked, corrected }
     }
 
     /// The header.

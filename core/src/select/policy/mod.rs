@@ -19,6 +19,7 @@ mod k_center;
 mod length_only;
 mod quality;
 mod random;
+mod rehearse;
 
 pub use dissimilarity_only::DISSIMILARITY_ONLY;
 pub use domain_only::DOMAIN_ONLY;
@@ -29,9 +30,10 @@ pub use k_center::K_CENTER;
 pub use length_only::LENGTH_ONLY;
 pub use quality::QUALITY;
 pub use random::RANDOM;
+pub use rehearse::{REHEARSE, REHEARSE_ANY};
 
 /// Every policy.
-pub const ALL: [&Policy; 9] = [
+pub const ALL: [&Policy; 11] = [
     &QUALITY,
     &RANDOM,
     &FIFO,
@@ -41,6 +43,8 @@ pub const ALL: [&Policy; 9] = [
     &DISSIMILARITY_ONLY,
     &LENGTH_ONLY,
     &FRESH,
+    &REHEARSE,
+    &REHEARSE_ANY,
 ];
 
 /// What a policy decides.

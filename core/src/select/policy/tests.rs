@@ -35,7 +35,7 @@ impl Memory {
 
     fn put(&mut self, bin: usize, candidate: &Candidate<'_>) {
         let Candidate { scores, arrival, .. } = *candidate;
-        self.entries[bin] = Some(Entry { scores, arrival, asked: false });
+        self.entries[bin] = Some(Entry { scores, arrival, asked: false, corrected: false });
         self.embeddings[bin] = candidate.embedding.to_vec();
     }
 
@@ -100,7 +100,9 @@ fn names_are_unique_and_found() {
             "domain",
             "dissimilarity",
             "length",
-            "fresh"
+            "fresh",
+            "rehearse",
+            "rehearse-any"
         ]
     );
 }
@@ -330,13 +332,13 @@ fn fresh_lets_what_was_asked_about_go_first_and_the_oldest_of_it() {
 }
 
 #[test]
-fn fresh_keeps_a_uniform_sample_of_what_came_since_the_round() {
+fn ours_keep_a_uniform_sample_of_what_came_since_the_round() {
     const BINS: usize = 8;
     const SINCE: u64 = 40;
     const SEEDS: u64 = 4000;
     // How far the counts are from uniform: chi-squared of SINCE - 1 degrees of freedom, with a
-    // variance that is smaller by (1 - BINS / SINCE) as each seed keeps BINS of them.
-    let excess = |policy: &Policy| {
+    // variance that is smaller by (1 - kept / SINCE) as each seed keeps so many of them.
+    let excess = |policy: &Policy, kept: usize| {
         let mut counts = [0u32; SINCE as usize];
         for seed in 0..SEEDS {
             let mut buffer = Memory::new(BINS);
@@ -348,13 +350,66 @@ fn fresh_keeps_a_uniform_sample_of_what_came_since_the_round() {
                 }
             }
         }
-        let mean = (SEEDS * BINS as u64) as f64 / SINCE as f64;
+        let mean = (SEEDS * kept as u64) as f64 / SINCE as f64;
         let sum: f64 = counts.iter().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
-        sum / (1.0 - BINS as f64 / SINCE as f64)
+        sum / (1.0 - kept as f64 / SINCE as f64)
     };
     // 39 degrees of freedom: above 86 once in 20,000.
-    let uniform = excess(&FRESH);
-    assert!(uniform < 86.0, "{uniform}");
+    for (policy, kept) in [(&FRESH, BINS), (&REHEARSE, BINS / 2), (&REHEARSE_ANY, BINS / 2)] {
+        let uniform = excess(policy, kept);
+        assert!(uniform < 86.0, "{}: {uniform}", policy.name);
+    }
     // The planted bug: whatever came last.
-    assert!(excess(&FIFO) > 1000.0);
+    assert!(excess(&FIFO, BINS) > 1000.0);
+}
+
+#[test]
+fn rehearse_keeps_what_was_corrected_and_room_for_what_is_new() {
+    let filled = |seed| {
+        let mut buffer = Memory::new(10);
+        offer(&mut buffer, &REHEARSE, 0, 10, seed);
+        buffer.entries.iter_mut().flatten().for_each(|entry| {
+            entry.asked = true;
+            entry.corrected = entry.arrival % 2 == 0;
+        });
+        buffer
+    };
+    let mut kept = [0; 10];
+    for seed in 0..200 {
+        let mut buffer = filled(seed);
+        // Four of the five that were accepted go, whichever the chance says.
+        let four = offer(&mut buffer, &REHEARSE, 10, 14, seed);
+        assert_eq!(four.iter().filter(|&&arrival| arrival < 10 && arrival % 2 == 1).count(), 1);
+        assert!([0, 2, 4, 6, 8].iter().all(|corrected| four.contains(corrected)), "{four:?}");
+        assert!((10..14).all(|new| four.contains(&new)), "{four:?}");
+        // From then on the new ones alone make room for each other.
+        let later = offer(&mut buffer, &REHEARSE, 14, 60, seed);
+        let of_old = |all: &[u64]| all.iter().copied().filter(|&a| a < 10).collect::<Vec<_>>();
+        assert_eq!(of_old(&later), of_old(&four));
+        // Asked about the four as well, all accepted: those go first, and it is even between the rest.
+        buffer.entries.iter_mut().flatten().for_each(|entry| entry.asked = true);
+        let last = offer(&mut buffer, &REHEARSE, 60, 64, seed);
+        assert!(of_old(&last).len() >= 5 && last.contains(&63), "{last:?}");
+
+        // The ablation keeps six of ten, whatever was said.
+        let mut any = filled(seed);
+        for old in of_old(&offer(&mut any, &REHEARSE_ANY, 10, 14, seed)) {
+            kept[old as usize] += 1;
+        }
+    }
+    assert!(kept.iter().all(|&times| (85..156).contains(&times)), "{kept:?}");
+}
+
+#[test]
+fn rehearse_takes_the_least_of_the_corrected_where_nothing_else_was_asked_about() {
+    let mut buffer = Memory::new(5);
+    offer(&mut buffer, &REHEARSE, 0, 5, 9);
+    buffer.entries.iter_mut().flatten().for_each(|entry| {
+        (entry.asked, entry.corrected) = (true, true);
+    });
+    assert_eq!(offer(&mut buffer, &REHEARSE, 5, 7, 9).iter().filter(|&&a| a < 5).count(), 3);
+    let mut one = Memory::new(1);
+    offer(&mut one, &REHEARSE, 0, 1, 9);
+    one.entries[0].as_mut().unwrap().asked = true;
+    assert_eq!(offer(&mut one, &REHEARSE, 1, 2, 9), [1], "a single bin does not freeze");
 }
