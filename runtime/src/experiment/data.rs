@@ -97,8 +97,9 @@ fn load(spec: &Spec, stream: &StreamSpec, base: &Base) -> Result<Stream, Error> 
     let key = |what: &str| format!("streams.{what} of {:?}", stream.name);
     let read = |path: &Path| Ok::<_, Error>(dialogue::read_jsonl(path, true)?.0);
     let (mut dialogues, held_out, part) = match &stream.source {
-        Source::BuiltIn(seed) => {
-            let user = builtin::stream(*seed, builtin::Size::DEFAULT);
+        Source::BuiltIn(seed, questions) => {
+            let size = builtin::Size { held_out: *questions, ..builtin::Size::DEFAULT };
+            let user = builtin::stream(*seed, size);
             (user.dialogues, user.held_out, "held_out")
         }
         Source::Files(file, held_out) => (read(file)?, read(held_out)?, "held_out"),

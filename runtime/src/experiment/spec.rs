@@ -22,6 +22,7 @@ use serde::Deserialize;
 use super::Error;
 use super::cell::Arm;
 use super::split::Share;
+use crate::builtin;
 use crate::personalize::presets::{self, Plan, Trigger};
 use crate::tune::Length;
 
@@ -72,6 +73,7 @@ struct StreamKeys {
     lexicons: Option<PathBuf>,
     share: Option<Share>,
     first: Option<usize>,
+    questions: Option<usize>,
 }
 
 /// `x` or `[x, y]`.
@@ -94,8 +96,8 @@ impl<T> OneOrMore<T> {
 /// Where a stream's dialogues come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// The imaginary user of this seed, with held-out questions of its own.
-    BuiltIn(u64),
+    /// The imaginary user of this seed, who is asked so many held-out questions.
+    BuiltIn(u64, usize),
     /// A file that is cut into parts.
     Split(PathBuf, Share),
     /// A file, and another with what is held out.
@@ -307,7 +309,7 @@ impl Reader<'_> {
     }
 
     fn stream(&self, keys: StreamKeys) -> Result<StreamSpec, Error> {
-        let StreamKeys { name, file, held_out, lexicons, share, first } = keys;
+        let StreamKeys { name, file, held_out, lexicons, share, first, questions } = keys;
         let key = |what: &str| format!("streams.{what} of {name:?}");
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         self.check(
@@ -333,7 +335,12 @@ impl Reader<'_> {
                                leave held_out and share out";
                 return Err(self.wrong(&key("file"), problem));
             }
-            Source::BuiltIn(seed)
+            let questions = questions.unwrap_or(builtin::Size::DEFAULT.held_out);
+            self.check((2..=1000).contains(&questions), &key("questions"), "between 2 and 1000")?;
+            Source::BuiltIn(seed, questions)
+        } else if questions.is_some() {
+            let problem = "only an imaginary user is asked: leave it out";
+            return Err(self.wrong(&key("questions"), problem));
         } else {
             let file = self.there(&key("file"), file)?;
             match (held_out, share) {
@@ -400,6 +407,7 @@ mod tests {
     use super::*;
 
     const LEAST: &str = "model = \"builtin\"\npolicies = [\"none\", \"quality\"]\nbins = [8, 32]\n";
+    const FILE: &str = "[[streams]]\nname = \"file\"\nfile = \"/dev/null\"\nquestions = 9\n";
     const STREAM: &str = "[[streams]]\nname = \"user\"\nfile = \"builtin:7\"\n";
 
     fn parse(more: &str, stream: &str) -> Result<Spec, String> {
@@ -414,7 +422,7 @@ mod tests {
         assert_eq!(spec.plan, paper);
         assert_eq!((spec.rounds, &spec.seeds[..], &spec.synth[..]), (5, &[0, 1, 2][..], &[3][..]));
         assert_eq!((spec.test, spec.evaluate, &spec.temperatures[..]), (false, 200, &[0.0][..]));
-        assert_eq!(spec.streams[0].source, Source::BuiltIn(7));
+        assert_eq!(spec.streams[0].source, Source::BuiltIn(7, 48));
         let lr = |spec: &Spec| [8, 32, 0].map(|bins| spec.lr(bins) / presets::PAPER.train.lr);
         assert_eq!(lr(&spec), [1.0; 3]);
         assert_eq!(lr(&parse("scale_lr = true", "").unwrap()), [1.0, 2.0, 1.0]);
@@ -452,6 +460,7 @@ mod tests {
             ("embedding = \"x\"", "", "embedding: "),
             ("general = \"no.jsonl\"", "", "general: there is no file here/no.jsonl"),
             ("", "first = 0", "streams.first of \"user\": "),
+            ("", "questions = 1", "streams.questions of \"user\": "),
             ("", "held_out = \"x\"", "streams.file of \"user\": "),
             ("", "share = { stream = 0.9, development = 0.2 }", "streams.share of \"user\": "),
             ("", "lexicons = \"no.tsv\"", "streams.lexicons of \"user\": "),
@@ -463,6 +472,7 @@ mod tests {
         }
         for (text, part) in [
             (LEAST.replace("[8, 32]", "[0]"), "bins: "),
+            (format!("{LEAST}{FILE}"), "streams.questions of \"file\": only an imaginary"),
             (LEAST.replace("quality", "best"), "policies: \"best\" is not one of none, all"),
             (LEAST.replace("\"builtin\"", "\"nowhere\""), "model: there is no folder here/nowhere"),
             (LEAST.replace("model = \"builtin\"\n", ""), "missing field `model`"),
