@@ -7,6 +7,7 @@
 //! ```
 
 use homespun_core::lora::Target;
+use homespun_core::schedule::Schedule;
 use homespun_core::select::Policy;
 use homespun_core::select::policy::{self, FIFO, QUALITY};
 use serde::Serialize;
@@ -161,6 +162,9 @@ struct Trained<'a> {
     synth: usize,
     rounds: usize,
     lr: f64,
+    /// Left out where it is the one that every preset has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<&'static str>,
     epochs: usize,
     patience: usize,
     least_held_out: usize,
@@ -209,6 +213,9 @@ fn key(
         synth,
         rounds: spec.rounds,
         lr: spec.lr(bins),
+        schedule: Some(plan.train.schedule)
+            .filter(|&schedule| schedule != Schedule::Constant)
+            .map(Schedule::name),
         epochs: spec.epochs(),
         patience: plan.patience,
         least_held_out: plan.least_held_out,

@@ -83,7 +83,7 @@ impl World {
                     let problem = format!("{} has no reply to compare with", path.display());
                     return Err(Error::key(&spec.file, "general", problem));
                 }
-                split::sample(dialogues, spec.evaluate)
+                split::sample(dialogues, spec.evaluate_general)
             }
             None => Vec::new(),
         };

@@ -83,7 +83,7 @@ pub fn write(
     let plan = &spec.plan;
     let targets: Vec<_> = plan.lora.targets.iter().map(Target::name).collect();
     let training = format!(
-        "LoRA of rank {}, alpha {}, dropout {}, on {}; AdamW, learning rate {}{}, batch {}, loss on \
+        "LoRA of rank {}, alpha {}, dropout {}, on {}; AdamW, learning rate {}{}, {}, batch {}, loss on \
          {}, at most {} epochs, patience {} where at least \
          {} dialogues are held out; at most {} tokens a dialogue and {} a reply",
         plan.lora.rank,
@@ -92,6 +92,7 @@ pub fn write(
         targets.join(", "),
         plan.train.lr,
         if spec.scale_lr { " times the root of bins over the first bins" } else { "" },
+        plan.train.schedule.name(),
         plan.train.batch,
         plan.mode.as_str(),
         spec.epochs(),

@@ -14,6 +14,7 @@
 use std::path::{Path, PathBuf};
 
 use homespun_core::lora::{LoraConfig, Target, Targets};
+use homespun_core::schedule::Schedule;
 use homespun_core::select::Scoring;
 use homespun_core::select::embedding::Pooling;
 use homespun_core::select::entropy::Entropy;
@@ -46,10 +47,12 @@ struct File {
     least_held_out: Option<usize>,
     lr: Option<f64>,
     scale_lr: Option<bool>,
+    schedule: Option<String>,
     temperature: Option<OneOrMore<f64>>,
     general: Option<PathBuf>,
     part: Option<String>,
     evaluate: Option<usize>,
+    evaluate_general: Option<usize>,
     reply_tokens: Option<usize>,
     max_length: Option<usize>,
     batch: Option<usize>,
@@ -150,6 +153,8 @@ pub struct Spec {
     pub test: bool,
     /// At most so many held-out dialogues.
     pub evaluate: usize,
+    /// At most so many general ones.
+    pub evaluate_general: usize,
     /// How dialogues are scored.
     pub scoring: Scoring,
     /// Whether dissimilarities are compared as they were at arrival.
@@ -245,6 +250,8 @@ impl Reader<'_> {
         self.check(temperatures.iter().all(warm), "temperature", "between 0 and 100 each")?;
         let evaluate = file.evaluate.unwrap_or(200);
         self.check(evaluate >= 2, "evaluate", "at least 2")?;
+        let evaluate_general = file.evaluate_general.unwrap_or(evaluate);
+        self.check(evaluate_general > 0, "evaluate_general", "at least 1")?;
         let test = match file.part.as_deref() {
             None | Some("development") => false,
             Some("test") => true,
@@ -295,6 +302,7 @@ impl Reader<'_> {
             general: file.general.map(|path| self.there("general", path)).transpose()?,
             test,
             evaluate,
+            evaluate_general,
             scoring,
             frozen: file.frozen_dissimilarity.unwrap_or(false),
         })
@@ -380,6 +388,13 @@ impl Reader<'_> {
         if let Some(loss) = &file.loss {
             plan.mode = loss.parse().map_err(|problem: String| self.wrong("loss", problem))?;
         }
+        if let Some(name) = &file.schedule {
+            let schedule = Schedule::ALL.into_iter().find(|schedule| schedule.name() == name);
+            plan.train.schedule = schedule.ok_or_else(|| {
+                let known = Schedule::ALL.map(Schedule::name).join(", ");
+                self.wrong("schedule", format!("{name:?} is not one of {known}"))
+            })?;
+        }
         let rank = file.rank.unwrap_or(plan.lora.rank);
         self.check((1..=4096).contains(&rank), "rank", "between 1 and 4096")?;
         let alpha = file.alpha.unwrap_or(plan.lora.alpha);
@@ -445,11 +460,13 @@ mod tests {
             ("lr = 0.0", "", "lr: "),
             ("temperature = -1", "", "temperature: "),
             ("evaluate = 1", "", "evaluate: "),
+            ("evaluate_general = 0", "", "evaluate_general: "),
             ("part = \"both\"", "", "part: "),
             ("preset = \"mine\"", "", "preset: "),
             ("loss = \"none\"", "", "loss: "),
             ("targets = [\"x\"]", "", "targets: "),
             ("targets = []", "", "targets: "),
+            ("schedule = \"wild\"", "", "schedule: "),
             ("rank = 0", "", "rank: "),
             ("alpha = 0.0", "", "alpha: "),
             ("dropout = 1.0", "", "dropout: "),

@@ -5,6 +5,8 @@
 //! resample   S seeds and N dialogues, drawn with replacement; A and B take the same ones
 //! gain       (mean A - mean B) / mean B over what was drawn
 //! interval   the 2.5% and 97.5% quantiles of 10,000 gains (Efron and Tibshirani 1993, chapter 13)
+//! together   of T streams: T of them drawn with replacement, in each seeds and dialogues as above; the
+//!            gain is that of the mean over streams of their means
 //! ```
 
 use homespun_core::rng::Rng;
@@ -85,6 +87,49 @@ pub fn paired(ours: &[Vec<f64>], theirs: &[Vec<f64>]) -> Option<Gain> {
     Some(Gain { gain, low: quantile(&gains, 0.025), high: quantile(&gains, 0.975) })
 }
 
+/// Scores `(S, N)` of one stream: of the arm in question and of what it is compared with.
+pub type Pair = [Vec<Vec<f64>>; 2];
+
+/// The relative gain over several streams together, each with the same weight, streams drawn with
+/// replacement too: what is to be expected of a stream more. Nothing where there is no stream or
+/// nothing to divide by.
+pub fn together(streams: &[Pair]) -> Option<Gain> {
+    let full = |[ours, theirs]: &&Pair| {
+        let dialogues = ours.first().map_or(0, Vec::len);
+        let even = |rows: &[Vec<f64>]| rows.iter().all(|row| row.len() == dialogues);
+        dialogues > 0 && ours.len() == theirs.len() && even(ours) && even(theirs)
+    };
+    let streams: Vec<&Pair> = streams.iter().filter(full).collect();
+    let all = |rows: &[Vec<f64>]| mean(&rows.iter().map(|row| mean(row)).collect::<Vec<_>>());
+    let sums = |which: usize| streams.iter().map(|pair| all(&pair[which])).sum::<f64>();
+    let (a, b) = (sums(0), sums(1));
+    if streams.is_empty() || b <= 0.0 {
+        return None;
+    }
+    let mut rng = Rng::new(SEED);
+    let mut draw =
+        |n: usize| -> Vec<usize> { (0..n).map(|_| rng.below(n as u64) as usize).collect() };
+    let mut gains = Vec::with_capacity(RESAMPLES);
+    for _ in 0..RESAMPLES {
+        let (mut a, mut b) = (0.0, 0.0);
+        for stream in draw(streams.len()) {
+            let [ours, theirs] = streams[stream];
+            let (seeds, dialogues) = (draw(ours.len()), draw(ours[0].len()));
+            let of = |rows: &[Vec<f64>]| -> f64 {
+                let row = |&seed: &usize| dialogues.iter().map(|&i| rows[seed][i]).sum::<f64>();
+                seeds.iter().map(row).sum::<f64>() / (seeds.len() * dialogues.len()) as f64
+            };
+            a += of(ours);
+            b += of(theirs);
+        }
+        if b > 0.0 {
+            gains.push((a - b) / b);
+        }
+    }
+    gains.sort_by(f64::total_cmp);
+    Some(Gain { gain: (a - b) / b, low: quantile(&gains, 0.025), high: quantile(&gains, 0.975) })
+}
+
 /// The quantile `q` of sorted values, between two of them in proportion; NaN of none.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
@@ -130,6 +175,30 @@ mod tests {
         for (end, expected) in [(low, 0.5 - 1.96 * 0.025), (high, 0.5 + 1.96 * 0.025)] {
             assert!((end - expected).abs() < 0.004, "{end} is not {expected}");
         }
+    }
+
+    #[test]
+    fn streams_together_are_as_sure_as_they_agree() {
+        let stream = |factor: f64, base: f64| -> Pair {
+            let theirs: Vec<f64> = (0..60).map(|i| base + f64::from(i % 5) / 100.0).collect();
+            let ours = theirs.iter().map(|x| factor * x).collect();
+            [vec![ours], vec![theirs]]
+        };
+        // Each gains a fifth, whatever its level: no width.
+        let all = [stream(1.2, 0.1), stream(1.2, 0.5), stream(1.2, 0.9)];
+        let Gain { gain, low, high } = together(&all).unwrap();
+        assert!([gain, low, high].iter().all(|value| (value - 0.2).abs() < 1e-12));
+        // Half of them gain a fifth, half lose it: a mean of eight draws of +-0.2, whose standard
+        // error is 0.2 / sqrt(8).
+        let all: Vec<Pair> =
+            (0..8).map(|i| stream(if i % 2 == 0 { 1.2 } else { 0.8 }, 1.0)).collect();
+        let Gain { gain, low, high } = together(&all).unwrap();
+        assert!(gain.abs() < 1e-12 && (0.09..0.16).contains(&high), "{gain} {low} {high}");
+        assert!((low + high).abs() < 0.03, "{low} {high}");
+        // Streams that were not run with as many seeds have no part in it; nothing has no gain.
+        let [ours, theirs] = stream(1.2, 0.1);
+        let uneven = [[ours[0].clone(), ours[0].clone()].into(), theirs];
+        assert_eq!((together(&[]), together(&[uneven])), (None, None));
     }
 
     #[test]

@@ -101,6 +101,12 @@ impl StreamRuns {
 
     /// The gain of one arm over another, over the seeds that both have.
     pub fn gain(&self, ours: (&str, At), theirs: (&str, At)) -> Option<Gain> {
+        let [a, b] = self.pair(ours, theirs);
+        stats::paired(&a, &b)
+    }
+
+    /// The scores of two arms, seed by seed and dialogue by dialogue, of the seeds that both have.
+    pub fn pair(&self, ours: (&str, At), theirs: (&str, At)) -> stats::Pair {
         let scores = |(arm, at): (&str, At)| -> BTreeMap<u64, Vec<f64>> {
             let runs = self.of(arm, at).into_iter();
             runs.map(|run| (run.seed, run.scores(at.temperature))).collect()
@@ -114,7 +120,7 @@ impl StreamRuns {
                 b.push(others.clone());
             }
         }
-        stats::paired(&a, &b)
+        [a, b]
     }
 
     /// The values that the runs have of something, sorted; what has no buffer left out.

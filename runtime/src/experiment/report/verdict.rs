@@ -1,7 +1,8 @@
 //! What the figures say, in words: the gate, the gain over the best baseline, the controls.
 
-use super::super::stats::Gain;
-use super::load::{At, Loaded, StreamRuns};
+use super::super::results::Row;
+use super::super::stats::{self, Gain};
+use super::load::{At, BASELINES, Loaded, StreamRuns};
 
 /// *All data* must gain so much over no tuning for a stream to count.
 pub const GATE: f64 = 0.10;
@@ -89,6 +90,38 @@ pub fn best_candidate(loaded: &Loaded, at: At) -> Option<&str> {
     };
     let known = loaded.candidates().into_iter().filter_map(|arm| Some((arm, mean(arm)?)));
     known.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(arm, _)| arm)
+}
+
+/// The counted streams.
+fn counted(loaded: &Loaded, at: At) -> impl Iterator<Item = &StreamRuns> {
+    loaded.streams.iter().filter(move |stream| matches!(gate(stream, at), Gate::Counted(_)))
+}
+
+/// The baseline of the highest mean over the counted streams, of those that all of them have.
+pub fn common_baseline(loaded: &Loaded, at: At) -> Option<&'static str> {
+    let mean = |arm: &str| -> Option<f64> {
+        let all: Option<Vec<f64>> = counted(loaded, at).map(|one| one.rouge1(arm, at)).collect();
+        all.filter(|all| !all.is_empty()).map(|all| stats::mean(&all))
+    };
+    let known = BASELINES.into_iter().filter_map(|arm| Some((arm, mean(arm)?)));
+    known.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(arm, _)| arm)
+}
+
+/// The gain of `arm` over `base` on the counted streams together, and how many there are.
+pub fn together(loaded: &Loaded, arm: &str, base: &str, at: At) -> Option<(Gain, usize)> {
+    let pairs: Vec<stats::Pair> =
+        counted(loaded, at).map(|stream| stream.pair((arm, at), (base, at))).collect();
+    Some((stats::together(&pairs)?, pairs.len()))
+}
+
+/// Means of ROUGE-1 and of annotations of `arm` over the counted streams.
+pub fn means(loaded: &Loaded, arm: &str, at: At) -> [f64; 2] {
+    let of = |figure: fn(&Row) -> f64| {
+        let streams =
+            counted(loaded, at).map(|stream| stats::mean(&stream.figures(arm, at, figure)));
+        stats::mean(&streams.collect::<Vec<_>>())
+    };
+    [of(|row| row.rouge1), of(|row| row.annotations as f64)]
 }
 
 /// What is to be said of `arm` over all streams.
