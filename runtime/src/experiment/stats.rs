@@ -5,8 +5,8 @@
 //! resample   S seeds and N dialogues, drawn with replacement; A and B take the same ones
 //! gain       (mean A - mean B) / mean B over what was drawn
 //! interval   the 2.5% and 97.5% quantiles of 10,000 gains (Efron and Tibshirani 1993, chapter 13)
-//! together   of T streams: T of them drawn with replacement, in each seeds and dialogues as above; the
-//!            gain is that of the mean over streams of their means
+//! together   of T streams with means a and b: gain g = (mean a - mean b) / mean b; interval g +- t e, with
+//!            e the standard error of the mean of a - (1 + g) b over mean b, t Student's of T - 1 degrees
 //! ```
 
 use homespun_core::rng::Rng;
@@ -90,44 +90,35 @@ pub fn paired(ours: &[Vec<f64>], theirs: &[Vec<f64>]) -> Option<Gain> {
 /// Scores `(S, N)` of one stream: of the arm in question and of what it is compared with.
 pub type Pair = [Vec<Vec<f64>>; 2];
 
-/// The relative gain over several streams together, each with the same weight, streams drawn with
-/// replacement too: what is to be expected of a stream more. Nothing where there is no stream or
-/// nothing to divide by.
+/// The 97.5% quantile of Student's t of 1, 2, ... 30 degrees of freedom.
+const STUDENT: [f64; 30] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
+];
+
+/// The relative gain over several streams together, each with the same weight, with the interval of
+/// what a stream more would show. Nothing below two streams, or where there is nothing to divide by.
 pub fn together(streams: &[Pair]) -> Option<Gain> {
     let full = |[ours, theirs]: &&Pair| {
         let dialogues = ours.first().map_or(0, Vec::len);
         let even = |rows: &[Vec<f64>]| rows.iter().all(|row| row.len() == dialogues);
         dialogues > 0 && ours.len() == theirs.len() && even(ours) && even(theirs)
     };
-    let streams: Vec<&Pair> = streams.iter().filter(full).collect();
     let all = |rows: &[Vec<f64>]| mean(&rows.iter().map(|row| mean(row)).collect::<Vec<_>>());
-    let sums = |which: usize| streams.iter().map(|pair| all(&pair[which])).sum::<f64>();
-    let (a, b) = (sums(0), sums(1));
-    if streams.is_empty() || b <= 0.0 {
+    let means: Vec<[f64; 2]> =
+        streams.iter().filter(full).map(|pair| pair.each_ref().map(|rows| all(rows))).collect();
+    let n = means.len();
+    let [a, b] = [0, 1].map(|which| means.iter().map(|of| of[which]).sum::<f64>() / n as f64);
+    if n < 2 || b <= 0.0 {
         return None;
     }
-    let mut rng = Rng::new(SEED);
-    let mut draw =
-        |n: usize| -> Vec<usize> { (0..n).map(|_| rng.below(n as u64) as usize).collect() };
-    let mut gains = Vec::with_capacity(RESAMPLES);
-    for _ in 0..RESAMPLES {
-        let (mut a, mut b) = (0.0, 0.0);
-        for stream in draw(streams.len()) {
-            let [ours, theirs] = streams[stream];
-            let (seeds, dialogues) = (draw(ours.len()), draw(ours[0].len()));
-            let of = |rows: &[Vec<f64>]| -> f64 {
-                let row = |&seed: &usize| dialogues.iter().map(|&i| rows[seed][i]).sum::<f64>();
-                seeds.iter().map(row).sum::<f64>() / (seeds.len() * dialogues.len()) as f64
-            };
-            a += of(ours);
-            b += of(theirs);
-        }
-        if b > 0.0 {
-            gains.push((a - b) / b);
-        }
-    }
-    gains.sort_by(f64::total_cmp);
-    Some(Gain { gain: (a - b) / b, low: quantile(&gains, 0.025), high: quantile(&gains, 0.975) })
+    let gain = (a - b) / b;
+    // What each stream has more than the gain foretells.
+    let rest: Vec<f64> = means.iter().map(|[a, b]| a - (1.0 + gain) * b).collect();
+    let error = deviation(&rest)? / (n as f64).sqrt() / b;
+    let t = STUDENT.get(n - 2).copied().unwrap_or(2.042);
+    Some(Gain { gain, low: gain - t * error, high: gain + t * error })
 }
 
 /// The quantile `q` of sorted values, between two of them in proportion; NaN of none.
@@ -188,13 +179,14 @@ mod tests {
         let all = [stream(1.2, 0.1), stream(1.2, 0.5), stream(1.2, 0.9)];
         let Gain { gain, low, high } = together(&all).unwrap();
         assert!([gain, low, high].iter().all(|value| (value - 0.2).abs() < 1e-12));
-        // Half of them gain a fifth, half lose it: a mean of eight draws of +-0.2, whose standard
-        // error is 0.2 / sqrt(8).
+        // Half of them gain a fifth, half lose it: a mean of eight of +-0.2, whose standard error is
+        // 0.2 / sqrt(7), and t of 7 degrees of freedom 2.365.
         let all: Vec<Pair> =
             (0..8).map(|i| stream(if i % 2 == 0 { 1.2 } else { 0.8 }, 1.0)).collect();
         let Gain { gain, low, high } = together(&all).unwrap();
-        assert!(gain.abs() < 1e-12 && (0.09..0.16).contains(&high), "{gain} {low} {high}");
-        assert!((low + high).abs() < 0.03, "{low} {high}");
+        let expected = 2.365 * 0.2 / 7f64.sqrt();
+        assert!(gain.abs() < 1e-12 && (high - expected).abs() < 1e-9, "{gain} {low} {high}");
+        assert!((low + high).abs() < 1e-12, "{low} {high}");
         // Streams that were not run with as many seeds have no part in it; nothing has no gain.
         let [ours, theirs] = stream(1.2, 0.1);
         let uneven = [[ours[0].clone(), ours[0].clone()].into(), theirs];

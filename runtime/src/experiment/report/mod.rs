@@ -12,6 +12,7 @@ mod page;
 mod paper;
 mod sections;
 mod stream;
+mod together;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ fn blocks(loaded: &Loaded, options: Options) -> Vec<Block> {
     let at = loaded.main(first);
     let mut blocks = vec![Block::Title("Does selection help? An experiment with Homespun".into())];
     blocks.extend(sections::answer(loaded, at));
-    blocks.extend(sections::together(loaded, at));
+    blocks.extend(together::section(loaded, at));
     for stream in &loaded.streams {
         blocks.extend(stream::section(loaded, stream, &temperatures));
     }

@@ -8,42 +8,6 @@ use super::paper;
 use super::stream::spread;
 use super::verdict::{self, Gate, effect, percent};
 
-/// The counted streams together: each arm against one baseline.
-pub fn together(loaded: &Loaded, at: At) -> Vec<Block> {
-    let Some(base) = verdict::common_baseline(loaded, at) else { return Vec::new() };
-    let over = format!("gain over {base}, 95%");
-    let mut table = Table::new(&["policy", "streams", "ROUGE-1", "annotations", &over, "shown"]);
-    table.numbers_from = 1;
-    for (arm, _) in loaded.arms.iter().filter(|(arm, _)| arm != "none" && arm != base) {
-        let Some((gain, streams)) = verdict::together(loaded, arm, base, at) else { continue };
-        if gain.low > 0.0 && loaded.candidates().contains(&arm.as_str()) {
-            table.strong.push(table.rows.len());
-        }
-        let [rouge1, asked] = verdict::means(loaded, arm, at);
-        table.rows.push(vec![
-            arm.clone(),
-            streams.to_string(),
-            format!("{rouge1:.4}"),
-            format!("{asked:.0}"),
-            percent(&gain),
-            effect(&gain).into(),
-        ]);
-    }
-    if table.rows.is_empty() {
-        return Vec::new();
-    }
-    let [rouge1, asked] = verdict::means(loaded, base, at);
-    vec![
-        Block::Heading("The counted streams together".into()),
-        Block::Text(format!(
-            "Over all counted streams, each with the same weight, against the baseline of the highest \
-             mean, `{base}` ({rouge1:.4}, {asked:.0} annotations). Streams are drawn with replacement \
-             too, so the interval is of what a stream more would show."
-        )),
-        Block::Table(table),
-    ]
-}
-
 /// What is asked and what came out, in words and one table.
 pub fn answer(loaded: &Loaded, at: At) -> Vec<Block> {
     let mut blocks = vec![Block::Text(

@@ -93,7 +93,7 @@ pub fn best_candidate(loaded: &Loaded, at: At) -> Option<&str> {
 }
 
 /// The counted streams.
-fn counted(loaded: &Loaded, at: At) -> impl Iterator<Item = &StreamRuns> {
+pub fn counted(loaded: &Loaded, at: At) -> impl Iterator<Item = &StreamRuns> {
     loaded.streams.iter().filter(move |stream| matches!(gate(stream, at), Gate::Counted(_)))
 }
 
@@ -151,10 +151,15 @@ pub fn summary(loaded: &Loaded, arm: &str, at: At) -> String {
         () if better > 0 => "It does **not** beat the best baseline on most of them.",
         () => "It is **not** shown to beat the best baseline on any.",
     };
+    let all = common_baseline(loaded, at).filter(|_| counted > 1).and_then(|base| {
+        let (gain, n) = together(loaded, arm, base, at)?;
+        Some(format!(" The {n} together: {} over `{base}`, {}.", percent(&gain), effect(&gain)))
+    });
+    let all = all.unwrap_or_default();
     format!(
         "`{arm}` against the best baseline on {counted} counted {}: better with an interval \
          above zero on {better}, worse with one below on {worse}, no effect shown on {}; gains from \
-         {:+.1}% to {:+.1}% (the paper: +18% to +41%). {verdict}",
+         {:+.1}% to {:+.1}% (the paper: +18% to +41%). {verdict}{all}",
         if counted == 1 { "stream" } else { "streams" },
         counted - better - worse,
         range.0,
