@@ -64,6 +64,17 @@ pub fn is_sealed(start: &[u8]) -> bool {
     start.starts_with(MAGIC)
 }
 
+/// The name of the key that sealed what `from` begins with; nothing where that is no sealed file.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn key_of(from: &mut impl Read) -> io::Result<Option<KeyName>> {
+    let mut start = Vec::with_capacity(HEADER);
+    from.take(HEADER as u64).read_to_end(&mut start)?;
+    let name = start.get(10..18).filter(|_| is_sealed(&start));
+    Ok(name.and_then(|name| Some(KeyName(name.try_into().ok()?))))
+}
+
 fn nonce(random: &[u8; RANDOM], piece: u32, last: bool) -> [u8; NONCE_BYTES] {
     let mut nonce = [0; NONCE_BYTES];
     nonce[..RANDOM].copy_from_slice(random);
@@ -184,6 +195,12 @@ impl<'k, R: Read> Opener<'k, R> {
         let left = length - HEADER as u64;
         let text = Zeroizing::new(Vec::new());
         Ok(Self { from, key, name: name.to_owned(), header, random, piece: 0, left, text, at: 0 })
+    }
+
+    /// Bytes of what was sealed, if the file is whole.
+    pub fn length(&self) -> u64 {
+        let pieces = self.left.div_ceil((PIECE + TAG_BYTES) as u64);
+        self.left.saturating_sub(pieces * TAG_BYTES as u64)
     }
 
     /// All of it.
