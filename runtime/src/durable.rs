@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use op::Asking;
@@ -35,6 +36,9 @@ pub struct Error {
 
 /// Bytes between a writer and the file: what writing takes beside what it writes.
 const BUFFER: usize = 1 << 16;
+/// Modes of new files, before the process's mask.
+const PUBLIC: u32 = 0o666;
+const PRIVATE: u32 = 0o600;
 
 /// Writes the contents of a file.
 pub type Fill<'f> = &'f dyn Fn(&mut dyn Write) -> io::Result<()>;
@@ -57,7 +61,35 @@ pub(crate) fn write_with(
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     before: Before<'_>,
 ) -> Result<(), Error> {
-    let run = Run { path };
+    replace_file(Run { path, mode: PUBLIC }, fill, before)
+}
+
+/// [`write()`] for what is the user's alone: the file has mode 0600 from its first byte on.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_private_with(path, |out| out.write_all(bytes), &mut go_on)
+}
+
+/// [`write_private`] of what `fill` writes.
+///
+/// # Errors
+/// As [`write_private`]; and if `fill` fails, which is told as a write that failed.
+pub(crate) fn write_private_with(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    before: Before<'_>,
+) -> Result<(), Error> {
+    replace_file(Run { path, mode: PRIVATE }, fill, before)
+}
+
+fn replace_file(
+    run: Run<'_>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    before: Before<'_>,
+) -> Result<(), Error> {
+    let path = run.path;
     run.refuse_what_is_no_file()?;
     let temporary = run.temporary()?;
     let rename = Op::Rename(&temporary, path);
@@ -93,7 +125,7 @@ pub(crate) fn write_floats(values: &[f32], out: &mut dyn Write) -> io::Result<()
 /// # Errors
 /// If it cannot be made or its parent cannot be synced.
 pub(crate) fn make_folder(path: &Path, before: Before<'_>) -> Result<(), Error> {
-    let run = Run { path };
+    let run = Run { path, mode: PUBLIC };
     if !path.is_dir() {
         run.step(Op::CreateFolder(path), before, || fs::create_dir(path))?;
     }
@@ -135,7 +167,7 @@ pub(crate) fn write_folder_with(
     files: &[(&str, Fill<'_>)],
     before: Before<'_>,
 ) -> Result<(), Error> {
-    let run = Run { path };
+    let run = Run { path, mode: PUBLIC };
     let names: Vec<_> = files.iter().map(|(name, _)| *name).collect();
     run.refuse_other_contents(&names)?;
     run.folder(&names, before, |temporary, before| {
@@ -163,7 +195,7 @@ fn fill_folder_steps<E: From<Error>>(
     fill: impl FnOnce(&Path) -> Result<(), E>,
     before: Before<'_>,
 ) -> Result<(), E> {
-    let run = Run { path };
+    let run = Run { path, mode: PUBLIC };
     run.refuse_other_contents(&[])?;
     run.folder(&[], before, |temporary, before| {
         fill(temporary)?;
@@ -204,7 +236,7 @@ fn exchange_in_steps(new: &Path, path: &Path) -> io::Result<()> {
 /// # Errors
 /// If `path` holds other files than `names`, or nothing can be made beside it.
 pub fn check_folder(path: &Path, names: &[&str]) -> Result<(), Error> {
-    let run = Run { path };
+    let run = Run { path, mode: PUBLIC };
     run.refuse_other_contents(names)?;
     let temporary = run.temporary()?;
     fs::create_dir(&temporary).map_err(run.fail(Step::Create))?;
@@ -216,7 +248,7 @@ pub fn check_folder(path: &Path, names: &[&str]) -> Result<(), Error> {
 /// # Errors
 /// If `path` is there and no regular file, or nothing can be made beside it.
 pub fn check_file(path: &Path) -> Result<(), Error> {
-    let run = Run { path };
+    let run = Run { path, mode: PUBLIC };
     run.refuse_what_is_no_file()?;
     let temporary = run.temporary()?;
     fs::File::create_new(&temporary).map_err(run.fail(Step::Create))?;
@@ -237,7 +269,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 /// # Errors
 /// If the folder cannot be read or a temporary cannot be removed.
 pub fn sweep(folder: &Path) -> Result<(), Error> {
-    let run = Run { path: folder };
+    let run = Run { path: folder, mode: PUBLIC };
     for entry in fs::read_dir(folder).map_err(run.fail(Step::Create))? {
         let path = entry.map_err(run.fail(Step::Create))?.path();
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -260,7 +292,7 @@ pub fn sweep(folder: &Path) -> Result<(), Error> {
 /// # Errors
 /// If the folder that `path` is in cannot be read, or a temporary cannot be removed.
 pub fn sweep_killed(path: &Path) -> Result<(), Error> {
-    let run = Run { path };
+    let run = Run { path, mode: PUBLIC };
     for entry in fs::read_dir(parent(path)).map_err(run.fail(Step::Create))? {
         let entry = entry.map_err(run.fail(Step::Create))?;
         let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -281,6 +313,8 @@ fn lock(folder: &Path) -> Option<File> {
 /// One durable write of `path`.
 struct Run<'p> {
     path: &'p Path,
+    /// Mode of new files.
+    mode: u32,
 }
 
 impl Run<'_> {
@@ -371,6 +405,7 @@ impl Run<'_> {
         let open = OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(self.mode)
             .open(file)
             .map_err(self.fail(Step::Create))?;
         let asking = Asking { path: file, file: open, before: &mut *before };

@@ -42,6 +42,7 @@ pub mod progress;
 #[cfg(feature = "std")]
 pub mod quantize;
 pub mod samples;
+pub mod seal;
 #[cfg(feature = "std")]
 pub mod state;
 #[cfg(feature = "std")]

@@ -15,6 +15,7 @@
 
 mod lock;
 pub mod queue;
+pub mod vault;
 
 use std::fs;
 use std::path::{Path, PathBuf};
