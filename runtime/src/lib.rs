@@ -1,7 +1,8 @@
 //! Homespun where it runs: mapped weights, the sample buffer in flash, the tokenizer, the rounds of
 //! personalisation and the command line.
 //!
-//! Without its feature `std` only what a microcontroller needs is left: [`flash`] and [`samples`].
+//! Without its feature `std` only what a microcontroller needs is left: [`flash`], [`samples`] and
+//! [`seal`].
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 #[cfg(feature = "std")]
