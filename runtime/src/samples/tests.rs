@@ -469,3 +469,40 @@ fn observing_scores_decides_and_stores() {
     let refused = samples.observe(&policy::K_CENTER, &sample, &[1.0; 3], &mut setting);
     assert_eq!(refused.unwrap_err(), Error::Embedding { bin: 1, stored: 2, asked: 3 });
 }
+
+/// The image that is kept in hexadecimal at `path`: rows of an address and 32 bytes, what is erased left
+/// out.
+fn golden(text: &str) -> Vec<u8> {
+    let mut lines = text.lines();
+    let length = lines.next().and_then(|line| line.strip_prefix("length ")?.parse().ok());
+    let mut image = vec![0xFF; length.unwrap()];
+    for line in lines.filter(|line| !line.is_empty()) {
+        let (address, row) = line.split_once(' ').unwrap();
+        let address = usize::from_str_radix(address, 16).unwrap();
+        for (i, two) in row.as_bytes().chunks(2).enumerate() {
+            let digits = core::str::from_utf8(two).unwrap();
+            image[address + i] = u8::from_str_radix(digits, 16).unwrap();
+        }
+    }
+    image
+}
+
+#[test]
+fn an_image_that_version_1_wrote_opens() {
+    let image = golden(include_str!("../../../tests/golden/samples/v1.hex"));
+    let mut samples = open(Ram::new(image));
+    let mut record = vec![0; RECORD_BYTES];
+    let used: Vec<usize> = samples.entries().map(|(bin, _)| bin).collect();
+    assert_eq!(used, [0, 1, 3], "the dialogue in bin 2 was removed");
+    for (bin, arrival, flags, preferred, turns, times) in [
+        (0, 6, Flags::ANNOTATED.with(Flags::UNANSWERED), Some("\u{65e9}\u{5b89}"), 5, 1),
+        (1, 4, Flags::ANNOTATED, Some("Rather mint, s'il vous plaît."), 4, 2),
+        (3, 5, Flags::SKIPPED, None, 2, 12),
+    ] {
+        let sample = samples.read(bin, &mut record).unwrap();
+        assert_eq!((sample.arrival, sample.flags, sample.preferred), (arrival, flags, preferred));
+        let said = |turn| format!("dialogue {arrival}, turn {turn}: thé ou café? \u{4f60}; ");
+        let contents: Vec<&str> = sample.messages.iter().map(|message| message.content).collect();
+        assert_eq!(contents, (0..turns).map(|turn| said(turn).repeat(times)).collect::<Vec<_>>());
+    }
+}
