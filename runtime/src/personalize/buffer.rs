@@ -69,7 +69,9 @@ impl Held {
 /// Bytes of memory that a buffer takes: its index, a decision's scratch and one record. Dialogues and
 /// their embeddings, of `dim` numbers each, stay in the image.
 pub const fn bytes(bins: usize, dim: usize) -> usize {
-    bins * size_of::<BinInfo>() + size_of::<f32>() * scratch_len(bins, dim) + RECORD_BYTES
+    (bins + file::spare(bins)) * size_of::<BinInfo>()
+        + size_of::<f32>() * scratch_len(bins, dim)
+        + RECORD_BYTES
 }
 
 /// The buffer of a state directory.
@@ -87,7 +89,8 @@ impl Buffer {
     /// If the image cannot be made, or is no buffer of this geometry.
     pub fn open(state: &State, dim: usize) -> Result<Self, Error> {
         let (path, bins) = (state.samples(), state.record.bins);
-        let samples = if path.exists() { file::open(&path)? } else { file::create(&path, bins)? };
+        let samples =
+            if path.exists() { file::open(&path, None)? } else { file::create(&path, bins, None)? };
         let scratch = vec![0.0; scratch_len(samples.bins(), dim)];
         Ok(Self { samples, path, scratch, record: vec![0; RECORD_BYTES] })
     }
@@ -185,7 +188,7 @@ impl Buffer {
     }
 
     /// What the index knows of each bin in use: bin and header.
-    pub fn entries(&self) -> impl Iterator<Item = (usize, &samples::layout::Header)> {
+    pub fn entries(&self) -> impl Iterator<Item = (usize, &samples::header::Header)> {
         self.samples.entries().map(|(bin, info)| (bin, info.header()))
     }
 
@@ -280,7 +283,7 @@ mod tests {
             let held = buffer.read(arrival as usize).unwrap();
             buffer.annotate(&held, answer).unwrap();
         }
-        let corrected = |header: &samples::layout::Header| header.flags.contains(Flags::CORRECTED);
+        let corrected = |header: &samples::header::Header| header.flags.contains(Flags::CORRECTED);
         let flags: Vec<bool> = buffer.entries().map(|(_, header)| corrected(header)).collect();
         assert_eq!(flags, [false, false, true, false]);
     }

@@ -2,13 +2,15 @@
 
 use homespun_core::select;
 
+use crate::seal::{KeyName, NoRandom};
+
 /// An error of the buffer or, as [`Error::Flash`], of the flash below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error<E> {
     /// The flash failed.
     Flash(E),
-    /// The flash's units do not suit: reads of at most 32 bytes, writes of at most 128, erase
-    /// blocks of whole 128 bytes, below 4 GiB.
+    /// The flash's units do not suit: blocks are not whole units of reading and writing, or a unit is
+    /// longer than the buffer's stage.
     Geometry,
     /// The flash is too small for that many bins and a spare slot, or there are no bins.
     Capacity {
@@ -26,16 +28,36 @@ pub enum Error<E> {
         /// The version found.
         found: u16,
     },
-    /// The buffer was made with slots of another size.
+    /// The buffer was made for a flash of other units.
     SlotBytes {
-        /// The size found.
+        /// Bytes of a slot as found.
         found: u32,
-        /// The size of this flash.
+        /// And in this flash.
         expected: u32,
+        /// Bytes of a unit as found.
+        unit: u32,
+        /// And in this flash.
+        expected_unit: u32,
+    },
+    /// The records are sealed, and there is no key.
+    Sealed,
+    /// There is a key, and the records are plain.
+    Plain,
+    /// A record was sealed with a key that is not there.
+    Key {
+        /// What the key is called.
+        name: KeyName,
+    },
+    /// There are no random bytes for a nonce.
+    Random,
+    /// Every free slot failed to be erased or written.
+    NoSlot {
+        /// How many were tried.
+        tried: u32,
     },
     /// The index is too short.
     Index {
-        /// Entries needed, one per bin.
+        /// Entries needed, one per slot.
         needed: usize,
         /// Entries lent.
         available: usize,
@@ -105,8 +127,19 @@ impl<E: core::fmt::Display> core::fmt::Display for Error<E> {
             }
             Error::Unformatted => f.write_str("the flash holds no sample buffer"),
             Error::Version { found } => write!(f, "the sample buffer has version {found}"),
-            Error::SlotBytes { found, expected } => {
-                write!(f, "the sample buffer has slots of {found} bytes, not {expected}")
+            Error::SlotBytes { found, expected, unit, expected_unit } => write!(
+                f,
+                "the sample buffer has slots of {found} bytes and units of {unit}, this flash \
+                 {expected} and {expected_unit}"
+            ),
+            Error::Sealed => f.write_str("the sample buffer is sealed, and there is no key"),
+            Error::Plain => f.write_str("the sample buffer is not sealed, and there is a key"),
+            Error::Key { name } => {
+                write!(f, "a record was sealed with the key {name}, which is not there")
+            }
+            Error::Random => NoRandom.fmt(f),
+            Error::NoSlot { tried } => {
+                write!(f, "no free slot can be written ({tried} tried): the flash is worn out")
             }
             Error::Index { needed, available } => {
                 write!(f, "the index needs {needed} entries, has {available}")

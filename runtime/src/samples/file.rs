@@ -1,8 +1,11 @@
-//! The buffer in a file: a flash image with one index entry per bin in memory.
+//! The buffer in a file: a flash image with one index entry per slot in memory.
+//!
+//! A put is durable when it returns: `fdatasync` after the payload and after the header (see
+//! [`FileFlash::sync`]). An image of version 1 is written anew beside itself and takes its place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{BinInfo, Error, Samples, bins_of, flash_bytes, format};
+use super::{BinInfo, Error, RECORD_BYTES, Samples, Seal, flash_bytes, format, layout::slots, v1};
 use crate::flash::{FileError, FileFlash};
 
 /// A buffer in a file.
@@ -18,26 +21,82 @@ pub enum OpenError {
     #[error("{}: {error}", path.display())]
     Samples {
         /// The image.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What is wrong with it.
         error: Error<FileError>,
     },
 }
 
-/// Makes an image of `bins` empty bins and as many spare slots as an eighth of them, 1 at least.
+/// Spare slots of an image with `bins` bins: an eighth of them, 1 at least.
+pub const fn spare(bins: usize) -> usize {
+    if bins < 16 { 1 } else { bins / 8 }
+}
+
+/// Makes an image of `bins` empty bins with [`spare`] slots; its records are sealed if there is a key.
 ///
 /// # Errors
 /// If the file is there already, or the disk refuses or is full: then no file is left.
-pub fn create(path: &Path, bins: usize) -> Result<FileSamples, OpenError> {
-    let spare = (bins / 8).max(1);
-    // Under its own name it is whole from the start: a cut leaves a temporary file at most.
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(std::format!(".{name}.{}.tmp", std::process::id()));
+pub fn create(path: &Path, bins: usize, seal: Option<&Seal>) -> Result<FileSamples, OpenError> {
     if path.exists() {
         return Err(io_error(path, "create", std::io::ErrorKind::AlreadyExists.into()).into());
     }
-    let capacity = flash_bytes(bins, spare, 4096);
+    build(path, bins, seal, |_| Ok(()))?;
+    open(path, seal)
+}
+
+/// Opens the image at `path`; one of version 1 becomes one of this version first, sealed if there is
+/// a key.
+///
+/// # Errors
+/// If there is none, or it is no buffer that can be used, or its key is another.
+pub fn open(path: &Path, seal: Option<&Seal>) -> Result<FileSamples, OpenError> {
+    match mount(path, FileFlash::open(path)?, seal) {
+        Err(OpenError::Samples { error: Error::Version { found: 1 }, .. }) => {
+            migrate(path, seal)?;
+            mount(path, FileFlash::open(path)?, seal)
+        }
+        opened => opened,
+    }
+}
+
+/// Opens the image at `path` to look at: without a key, what is sealed stays so.
+///
+/// # Errors
+/// As [`open`]; and if it is of version 1.
+pub fn open_blind(path: &Path) -> Result<FileSamples, OpenError> {
+    let (flash, index) = parts(FileFlash::open(path)?);
+    Samples::mount_blind(flash, index).map_err(|error| refused(path, error))
+}
+
+/// Puts an image of version 2 in the place of one of version 1.
+fn migrate(path: &Path, seal: Option<&Seal>) -> Result<(), OpenError> {
+    let mut flash: FileFlash = FileFlash::open(path)?;
+    let old = v1::Buffer::mount(&mut flash).map_err(|error| refused(path, error))?;
+    build(path, old.bins(), seal, |new| {
+        let mut record = vec![0; RECORD_BYTES];
+        for bin in old.used() {
+            match old.read(&mut flash, bin, &mut record) {
+                // It was lost before: the bin is free now.
+                Err(Error::Corrupt { .. }) => {}
+                sample => drop(new.put(bin, &sample?)?),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Writes an image under another name, fills it, and gives it its own: a cut leaves a temporary file
+/// at most.
+fn build(
+    path: &Path,
+    bins: usize,
+    seal: Option<&Seal>,
+    fill: impl FnOnce(&mut FileSamples) -> Result<(), Error<FileError>>,
+) -> Result<(), OpenError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(std::format!(".{name}.{}.tmp", std::process::id()));
+    let capacity = flash_bytes::<FileFlash>(bins, spare(bins));
     let mut flash: FileFlash = match FileFlash::create(&temporary, capacity) {
         // What the user knows of is the image itself.
         Err(FileError::Io { operation, source, .. }) => {
@@ -45,13 +104,17 @@ pub fn create(path: &Path, bins: usize) -> Result<FileSamples, OpenError> {
         }
         made => made?,
     };
-    let made = format(&mut flash, bins)
+    let made = format(&mut flash, bins, seal.is_some())
         .map_err(|error| refused(path, error))
-        .and_then(|()| Ok(flash.sync()?))
-        .and_then(|()| Ok(publish(&temporary, path)?))
-        .and_then(|()| open(path));
+        .and_then(|()| {
+            // Nobody sees it before it is whole: one sync at the end will do.
+            let mut samples = mount(path, flash, seal)?.with_barrier(|_| Ok(()));
+            fill(&mut samples).map_err(|error| refused(path, error))?;
+            Ok(samples.flash().sync()?)
+        })
+        .and_then(|()| Ok(publish(&temporary, path)?));
     if made.is_err() {
-        // It was made above and holds nothing; the first error is the one to tell.
+        // It was made above and holds nothing of its own; the first error is the one to tell.
         let _ = std::fs::remove_file(&temporary);
     }
     made
@@ -69,17 +132,19 @@ fn io_error(path: &Path, operation: &'static str, source: std::io::Error) -> Fil
     FileError::Io { path: path.to_owned(), operation, source }
 }
 
-/// Opens the image at `path`.
-///
-/// # Errors
-/// If there is none, or it is no buffer that can be used.
-pub fn open(path: &Path) -> Result<FileSamples, OpenError> {
-    mount(path, FileFlash::open(path)?)
+/// A flash with an index for it.
+fn parts(flash: FileFlash) -> (FileFlash, Vec<BinInfo>) {
+    use embedded_storage::nor_flash::ReadNorFlash;
+    let index = vec![BinInfo::FREE; slots::<FileFlash>(flash.capacity())];
+    (flash, index)
 }
 
-fn mount(path: &Path, mut flash: FileFlash) -> Result<FileSamples, OpenError> {
-    let bins = bins_of(&mut flash).map_err(|error| refused(path, error))?;
-    let samples = Samples::mount(flash, vec![BinInfo::FREE; bins]);
+fn mount(path: &Path, flash: FileFlash, seal: Option<&Seal>) -> Result<FileSamples, OpenError> {
+    let (flash, index) = parts(flash);
+    let samples = match seal {
+        Some(seal) => Samples::mount_sealed(flash, index, seal.clone()),
+        None => Samples::mount(flash, index),
+    };
     Ok(samples.map_err(|error| refused(path, error))?.with_barrier(FileFlash::sync))
 }
 
@@ -90,24 +155,39 @@ fn refused(path: &Path, error: Error<FileError>) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{Message, Messages, RECORD_BYTES, Sample};
+    use crate::samples::tests::golden;
+    use crate::samples::{Message, Messages, Sample};
+    use crate::seal::{Key, system_random};
+
+    fn seal(byte: u8) -> Seal {
+        Seal { key: Key::new([byte; 32]), previous: None, random: system_random }
+    }
 
     #[test]
     fn a_buffer_in_a_file_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("buffer");
-        let mut samples = create(&path, 3).unwrap();
-        let messages = [Message { role: "user", content: "Tea?" }];
-        let sample = Sample { messages: Messages::Given(&messages), ..Sample::default() };
-        samples.put(1, &sample).unwrap();
-        drop(samples);
-        let mut samples = open(&path).unwrap();
-        assert_eq!((samples.bins(), samples.entries().count()), (3, 1));
-        let mut scratch = [0; RECORD_BYTES];
-        let found = samples.read(1, &mut scratch).unwrap();
-        assert_eq!(found.messages.iter().collect::<Vec<_>>(), messages);
-        assert!(matches!(create(&path, 3), Err(OpenError::File(_))), "not made over another");
-        assert!(open(&path).is_ok());
+        for key in [None, Some(seal(3))] {
+            let path = folder.path().join(std::format!("buffer{}", key.is_some()));
+            let key = key.as_ref();
+            let mut samples = create(&path, 3, key).unwrap();
+            let messages = [Message { role: "user", content: "A cup of tea?" }];
+            let sample = Sample { messages: Messages::Given(&messages), ..Sample::default() };
+            samples.put(1, &sample).unwrap();
+            drop(samples);
+            let mut samples = open(&path, key).unwrap();
+            assert_eq!((samples.bins(), samples.entries().count()), (3, 1));
+            let mut scratch = [0; RECORD_BYTES];
+            let found = samples.read(1, &mut scratch).unwrap();
+            assert_eq!(found.messages.iter().collect::<Vec<_>>(), messages);
+            let image = std::fs::read(&path).unwrap();
+            assert_eq!(image.windows(6).any(|six| six == b"cup of"), key.is_none());
+            assert!(matches!(create(&path, 3, key), Err(OpenError::File(_))), "not over another");
+            assert!(open(&path, key).is_ok());
+            let mut blind = open_blind(&path).unwrap();
+            assert_eq!(blind.entries().count(), 1);
+            blind.verify(1).unwrap();
+            assert_eq!(blind.read(1, &mut scratch).is_ok(), key.is_none());
+        }
     }
 
     #[test]
@@ -118,10 +198,39 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(path.to_str().unwrap()) && text.contains(what), "{text}");
         };
-        names(open(&path).unwrap_err(), "cannot open");
-        names(create(&path, 0).unwrap_err(), "0 bins");
+        names(open(&path, None).unwrap_err(), "cannot open");
+        names(create(&path, 0, None).unwrap_err(), "0 bins");
         assert!(!path.exists());
         std::fs::write(&path, [0xFF; 8192]).unwrap();
-        names(open(&path).unwrap_err(), "holds no sample buffer");
+        names(open(&path, None).unwrap_err(), "holds no sample buffer");
+        std::fs::remove_file(&path).unwrap();
+        let messages = [Message { role: "user", content: "Tea?" }];
+        let sample = Sample { messages: Messages::Given(&messages), ..Sample::default() };
+        create(&path, 2, Some(&seal(1))).unwrap().put(0, &sample).unwrap();
+        names(open(&path, None).unwrap_err(), "is sealed");
+        names(open(&path, Some(&seal(2))).unwrap_err(), &seal(1).key.name().to_string());
+    }
+
+    #[test]
+    fn an_image_of_version_1_becomes_one_of_this_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = golden(include_str!("../../../tests/golden/samples/v1.hex"));
+        for key in [None, Some(seal(9))] {
+            let path = folder.path().join(std::format!("image{}", key.is_some()));
+            std::fs::write(&path, &image).unwrap();
+            for _ in 0..2 {
+                let mut samples = open(&path, key.as_ref()).unwrap();
+                let used: Vec<usize> = samples.entries().map(|(bin, _)| bin).collect();
+                assert_eq!((samples.bins(), &used[..]), (4, &[0, 1, 3][..]));
+                let mut record = vec![0; RECORD_BYTES];
+                let sample = samples.read(1, &mut record).unwrap();
+                assert_eq!(sample.preferred, Some("Rather mint, s'il vous plaît."));
+                assert_eq!((sample.arrival, sample.messages.count()), (4, 4));
+            }
+            assert_eq!(
+                std::fs::read_dir(folder.path()).unwrap().count(),
+                1 + usize::from(key.is_some())
+            );
+        }
     }
 }

@@ -22,14 +22,14 @@ pub struct Observed {
 
 /// The buffer as selection sees it; remembers why a read failed.
 #[derive(Debug)]
-pub struct View<'s, F: NorFlash, I> {
-    samples: &'s mut Samples<F, I>,
+pub struct View<'s, F: NorFlash, I, const STAGE: usize> {
+    samples: &'s mut Samples<F, I, STAGE>,
     failure: Option<Error<F::Error>>,
 }
 
-impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>> Samples<F, I> {
+impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Samples<F, I, STAGE> {
     /// The buffer as selection sees it.
-    pub fn view(&mut self) -> View<'_, F, I> {
+    pub fn view(&mut self) -> View<'_, F, I, STAGE> {
         View { samples: self, failure: None }
     }
 
@@ -87,14 +87,16 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>> Samples<F, I> {
     }
 }
 
-impl<F: NorFlash, I> View<'_, F, I> {
+impl<F: NorFlash, I, const STAGE: usize> View<'_, F, I, STAGE> {
     /// The cause of `error` in full.
     pub fn why(&mut self, error: select::Error) -> Error<F::Error> {
         self.failure.take().unwrap_or_else(|| error.into())
     }
 }
 
-impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>> Buffer for View<'_, F, I> {
+impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Buffer
+    for View<'_, F, I, STAGE>
+{
     fn bins(&self) -> usize {
         self.samples.bins()
     }

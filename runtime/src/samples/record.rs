@@ -10,7 +10,8 @@ use half::f16;
 use homespun_core::select::Scores;
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Flags, HEADER_BYTES, Header, RECORD_BYTES, padded};
+use super::header::Header;
+use super::layout::{Flags, PAYLOAD_BYTES};
 
 /// A dialogue with all that is known of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,7 +142,7 @@ pub(super) struct Start<'a> {
 pub(super) struct Fit {
     /// Oldest messages left out.
     pub skipped: usize,
-    /// Bytes of the record.
+    /// Bytes of text and embedding.
     pub bytes: usize,
 }
 
@@ -156,10 +157,8 @@ pub(super) fn fit(sample: &Sample<'_>) -> Result<Fit, usize> {
         let kept = u16::try_from(count - skipped);
         let start = Start { preferred: sample.preferred, messages: kept.unwrap_or(u16::MAX) };
         let text = usize::try_from(size(&start) + messages).unwrap_or(usize::MAX / 2);
-        let bytes = HEADER_BYTES
-            .saturating_add(padded(text))
-            .saturating_add(sample.embedding.len().saturating_mul(2));
-        if kept.is_ok() && bytes <= RECORD_BYTES {
+        let bytes = text.saturating_add(sample.embedding.len().saturating_mul(2));
+        if kept.is_ok() && bytes <= PAYLOAD_BYTES {
             return Ok(Fit { skipped, bytes });
         }
         if count - skipped <= 1 {
@@ -197,5 +196,5 @@ pub(super) fn decode<'a>(
 /// Bytes of `value` encoded; what cannot be encoded is too long.
 fn size(value: &impl Serialize) -> u64 {
     let flavor = postcard::ser_flavors::Size::default();
-    postcard::serialize_with_flavor(value, flavor).unwrap_or(RECORD_BYTES) as u64
+    postcard::serialize_with_flavor(value, flavor).unwrap_or(PAYLOAD_BYTES + 1) as u64
 }

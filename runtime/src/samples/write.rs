@@ -1,69 +1,77 @@
-//! Writes a record's text and embedding to erased flash as they are encoded, 128 bytes at a time,
-//! so that no memory for a whole record is needed.
+//! Writes a record's text and embedding as they are encoded, a stage at a time, so that no memory for
+//! a whole record is needed.
 
 use embedded_storage::nor_flash::NorFlash;
 use postcard::ser_flavors::Flavor;
 
 use super::Error;
 use super::crc::Crc;
-use super::layout::padded;
-use super::record::{Embedding, Sample, Start};
+use super::header::{Header, Part, Sealed, Sealing};
+use super::plant::{Bug, planted};
+use super::record::{Sample, Start};
+use crate::flash::io;
+use crate::seal::flow::Flow;
 
-/// A writer that starts at a multiple of 128.
-pub struct Writer<'f, F: NorFlash> {
-    flash: &'f mut F,
-    /// Where `staged` goes.
-    at: u32,
-    staged: heapless::Vec<u8, 128>,
+/// Writes the payload of `sample`, without its first `skipped` messages, from `at` on; fills the
+/// lengths and CRCs of `header` in, and the tags of `sealing`.
+pub(super) fn payload<F: NorFlash>(
+    writer: io::Writer<'_, F>,
+    sample: &Sample<'_>,
+    skipped: usize,
+    header: &mut Header,
+    sealing: Option<&mut Sealing>,
+) -> Result<(), Error<F::Error>> {
+    let flow = |header: &Header, sealing: &Sealing, part| {
+        Sealed::new(header.place(true), sealing.nonce).flow(&sealing.key, part)
+    };
+    let mut parts = Parts { writer, flow: None, crc: Crc::new(), written: 0, failure: None };
+    if !planted(Bug::TextPlain) {
+        parts.flow = sealing.as_deref().map(|sealing| flow(header, sealing, Part::Text));
+    }
+    let messages = (sample.messages.count() - skipped) as u16;
+    parts.encode(&Start { preferred: sample.preferred, messages })?;
+    for message in sample.messages.iter().skip(skipped) {
+        parts.encode(&message)?;
+    }
+    let text = parts.end();
+    parts.flow = sealing.as_deref().map(|sealing| flow(header, sealing, Part::Embedding));
+    for half in sample.embedding.halves() {
+        parts.push(&half).map_err(Error::Flash)?;
+    }
+    let embedding = parts.end();
+    parts.writer.finish().map_err(Error::Flash)?;
+    (header.text_bytes, header.text_crc) = (text.bytes, text.crc);
+    (header.components, header.embedding_crc) = (embedding.bytes / 2, embedding.crc);
+    if let Some(sealing) = sealing {
+        sealing.text_tag = text.flow.map_or([0; 16], Flow::tag);
+        sealing.embedding_tag = embedding.flow.map_or([0; 16], Flow::tag);
+    }
+    Ok(())
+}
+
+/// A part that was written.
+struct End {
+    bytes: u32,
+    crc: u32,
+    flow: Option<Flow>,
+}
+
+struct Parts<'f, F: NorFlash> {
+    writer: io::Writer<'f, F>,
+    /// What seals the part.
+    flow: Option<Flow>,
     crc: Crc,
-    /// Bytes since the last part began.
-    written: usize,
+    /// Bytes of the part so far.
+    written: u32,
     failure: Option<F::Error>,
 }
 
-impl<'f, F: NorFlash> Writer<'f, F> {
-    /// Writes from `at` on.
-    pub fn new(flash: &'f mut F, at: u32) -> Self {
-        let staged = heapless::Vec::new();
-        Writer { flash, at, staged, crc: Crc::new(), written: 0, failure: None }
-    }
-
-    /// Writes the text of `sample` without its first `skipped` messages, and pads it. Gives its
-    /// length and CRC.
-    pub fn text(
-        &mut self,
-        sample: &Sample<'_>,
-        skipped: usize,
-    ) -> Result<(u32, u32), Error<F::Error>> {
-        let messages = (sample.messages.count() - skipped) as u16;
-        self.encode(&Start { preferred: sample.preferred, messages })?;
-        for message in sample.messages.iter().skip(skipped) {
-            self.encode(&message)?;
-        }
-        let part = self.part();
-        let fill = padded(part.0 as usize) - part.0 as usize;
-        self.push(&[0xFF; 32][..fill]).map_err(Error::Flash)?;
-        self.part();
-        Ok(part)
-    }
-
-    /// Writes the embedding and what is still staged. Gives its components and CRC.
-    pub fn embedding(mut self, embedding: &Embedding<'_>) -> Result<(u32, u32), Error<F::Error>> {
-        for half in embedding.halves() {
-            self.push(&half).map_err(Error::Flash)?;
-        }
-        let (bytes, crc) = self.part();
-        if !self.staged.is_empty() {
-            self.push(&[0xFF; 128][self.staged.len()..]).map_err(Error::Flash)?;
-        }
-        Ok((bytes / 2, crc))
-    }
-
-    /// Length and CRC since the last part, and begins the next.
-    fn part(&mut self) -> (u32, u32) {
-        let part = (self.written as u32, self.crc.value());
+impl<F: NorFlash> Parts<'_, F> {
+    /// Ends a part and begins the next.
+    fn end(&mut self) -> End {
+        let end = End { bytes: self.written, crc: self.crc.value(), flow: self.flow.take() };
         (self.written, self.crc) = (0, Crc::new());
-        part
+        end
     }
 
     fn encode(&mut self, value: &impl serde::Serialize) -> Result<(), Error<F::Error>> {
@@ -72,27 +80,26 @@ impl<'f, F: NorFlash> Writer<'f, F> {
         encoded.map_err(|_| self.failure.take().map_or(Error::Encoding, Error::Flash))
     }
 
-    fn push(&mut self, mut bytes: &[u8]) -> Result<(), F::Error> {
-        self.crc.add(bytes);
-        self.written += bytes.len();
-        while !bytes.is_empty() {
-            let room = self.staged.capacity() - self.staged.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            // There is room for `now`.
-            let _ = self.staged.extend_from_slice(now);
-            bytes = later;
-            if self.staged.is_full() {
-                self.flash.write(self.at, &self.staged)?;
-                self.at += self.staged.len() as u32;
-                self.staged.clear();
-            }
+    fn push(&mut self, bytes: &[u8]) -> Result<(), F::Error> {
+        self.written += bytes.len() as u32;
+        let Some(flow) = &mut self.flow else {
+            self.crc.add(bytes);
+            return self.writer.push(bytes);
+        };
+        let mut piece = [0; 64];
+        for bytes in bytes.chunks(piece.len()) {
+            let piece = &mut piece[..bytes.len()];
+            piece.copy_from_slice(bytes);
+            flow.seal(piece);
+            self.crc.add(piece);
+            self.writer.push(piece)?;
         }
         Ok(())
     }
 }
 
 /// The writer as postcard sees it.
-struct Into<'w, 'f, F: NorFlash>(&'w mut Writer<'f, F>);
+struct Into<'w, 'f, F: NorFlash>(&'w mut Parts<'f, F>);
 
 impl<F: NorFlash> Flavor for Into<'_, '_, F> {
     type Output = ();

@@ -11,6 +11,7 @@
 //! It stands against a copied image and a removed card. It does not against who has the running
 //! device, nor against a whole older image put back.
 
+pub mod flow;
 #[cfg(feature = "std")]
 pub mod ring;
 #[cfg(feature = "std")]
@@ -36,6 +37,22 @@ pub struct Key([u8; KEY_BYTES]);
 /// What a key is called in what it sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyName(pub [u8; 8]);
+
+/// Fills bytes with random ones: of the system, or of a microcontroller's generator.
+pub type Random = fn(&mut [u8]) -> Result<(), NoRandom>;
+
+/// There are no random bytes to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandom;
+
+/// The system's random bytes.
+///
+/// # Errors
+/// If it has none.
+#[cfg(feature = "std")]
+pub fn system_random(bytes: &mut [u8]) -> Result<(), NoRandom> {
+    getrandom::fill(bytes).map_err(|_| NoRandom)
+}
 
 /// Sealed bytes that do not open: another key, another place, or not what was sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +149,14 @@ impl core::fmt::Display for Unopened {
 }
 
 impl core::error::Error for Unopened {}
+
+impl core::fmt::Display for NoRandom {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("there are no random bytes to be had")
+    }
+}
+
+impl core::error::Error for NoRandom {}
 
 /// The most bytes that say where a piece belongs.
 pub const PLACE_BYTES: usize = 192;
