@@ -13,7 +13,8 @@ use super::{Place, binary, contents, homespun, names, number, run};
 pub fn limited(kib: u32, args: &[&str]) -> super::Run {
     // The unit of `ulimit -f` is 512 bytes in a plain shell.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", 2 * kib);
-    run(Command::new("sh").args(["-c", &script, "sh"]).arg(binary::path()).args(args))
+    let mut shell = binary::at_home(Command::new("sh"));
+    run(shell.args(["-c", &script, "sh"]).arg(binary::path()).args(args))
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn a_full_standard_output_is_an_error_and_no_panic() {
         vec!["generate", "--model", "builtin", "--prompt", "Hi", "--max-tokens", "1"],
     ] {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-        let output = Command::new(binary::path())
+        let output = binary::command()
             .args(&args)
             .stdin(Stdio::null())
             .stdout(full)
@@ -202,7 +203,7 @@ fn a_state_in_use_is_refused_by_the_users_pid() {
     let state = place.path("state");
     homespun(&refs(&personalize(&stream, &state))).fine();
     // This test is the other process.
-    let mine = homespun_runtime::state::State::open(state.as_ref()).expect("state");
+    let mine = super::open(&state);
     let parts = ["state: in use by pid", &std::process::id().to_string()];
     homespun(&refs(&personalize(&stream, &state))).refused(&parts);
     homespun(&["buffer", "--state", &state, "list"]).refused(&parts);
