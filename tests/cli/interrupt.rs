@@ -344,6 +344,8 @@ fn a_round_that_is_killed_or_told_to_stop_ends_in_the_same_bits() {
             assert!(child.try_wait().expect("wait").is_none(), "it ended: {:?}", end(child));
             thread::sleep(Duration::from_millis(1));
         }
+        let sealed = |bytes: &Vec<u8>| bytes.starts_with(b"HSSEALED");
+        assert!(checkpoints().iter().flatten().all(sealed), "a plain checkpoint");
         thread::sleep(Duration::from_micros(rng.below(9000)));
         signal(&child, name);
         let (status, said) = end(child);

@@ -1,11 +1,12 @@
 //! Encryption at rest: what a state directory shows to who copies it, and what it asks of who opens it.
 
+use core::time::Duration;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use homespun_runtime::builtin::{self, Size};
 use homespun_runtime::dialogue::Dialogue;
@@ -57,10 +58,9 @@ fn no_file_of_a_state_shows_what_was_said_and_all_are_the_persons_alone() {
     let stream = place.dialogues("stream.jsonl", &dialogues);
     let run = personalize(&stream, &state, &[]).fine();
     assert_eq!(number(&run.json(), "generation"), 1.0, "{run:?}");
-    // The queue and a checkpoint, too.
+    // What waits in the queue, too.
     let more = place.dialogues("more.jsonl", &builtin::stream(9, Size::QUICK).dialogues[..12]);
-    personalize(&more, &state, &["--annotate", "queue", "--deadline", "0s"]);
-    personalize(&more, &state, &["--annotate", "queue"]);
+    personalize(&more, &state, &["--annotate", "queue"]).fine();
     let texts = [said(&dialogues), said(&builtin::stream(9, Size::QUICK).dialogues[..12])].concat();
     assert!(texts.len() > 20);
     let plain = opened(&state);

@@ -6,6 +6,7 @@
 //! export    the same as a plain folder, byte for byte what was sealed
 //! ```
 
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -30,8 +31,8 @@ impl Adapter {
         Ok(Self { config, parameters, base: base_name, trained_on })
     }
 
-    /// Writes the folder that `vault` calls `folder`, which is made if it is not there. A cut can leave
-    /// one file of the two: it is there once something names it.
+    /// Writes the folder that `vault` calls `folder`, which is made if it is not there. A cut, and no
+    /// failure, can leave one file of the two: an adapter counts once something names it.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -42,10 +43,19 @@ impl Adapter {
         self.assert_fits(base);
         let config = config::render(self);
         let name = |file: &str| format!("{folder}/{file}");
-        vault.make_folder(folder, &mut go_on)?;
-        vault.write_with(&name(CONFIG_FILE), |out| out.write_all(&config), &mut go_on)?;
+        let (config_name, tensors_name) = (name(CONFIG_FILE), name(TENSORS_FILE));
         let tensors = |out: &mut dyn io::Write| tensors::write(self, base, out);
-        Ok(vault.write_with(&name(TENSORS_FILE), tensors, &mut go_on)?)
+        let new = !vault.path(folder).exists();
+        let written = vault
+            .make_folder(folder, &mut go_on)
+            .and_then(|()| vault.write_with(&config_name, |out| out.write_all(&config), &mut go_on))
+            .and_then(|()| vault.write_with(&tensors_name, tensors, &mut go_on));
+        if new && written.is_err() {
+            // The first error is the one to tell.
+            vault.remove(&config_name).and_then(|()| vault.remove(&tensors_name)).ok();
+            fs::remove_dir(vault.path(folder)).ok();
+        }
+        Ok(written?)
     }
 }
 
