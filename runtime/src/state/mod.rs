@@ -15,6 +15,7 @@
 
 mod lock;
 pub mod queue;
+mod record;
 mod upgrade;
 pub mod vault;
 
@@ -22,14 +23,11 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::durable;
 pub use lock::Lock;
 pub(crate) use queue::{read_json_lines, write_json_lines};
+pub use record::{Base, Record};
 use vault::{Keys, Vault};
-
-const VERSION: u32 = 2;
 
 /// The record's name.
 pub const RECORD: &str = "state.json";
@@ -86,98 +84,6 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
-    }
-}
-
-/// What a state belongs to: it is of no use with another base.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Base {
-    /// Hash of the base's weights.
-    pub weights: String,
-    /// Hash of the tokenizer.
-    pub tokenizer: String,
-    /// Hash of the chat template.
-    pub template: String,
-}
-
-/// `state.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// Layout of the directory.
-    pub version: u32,
-    /// What the state was made with.
-    pub base: Base,
-    /// Bins of the buffer.
-    pub bins: usize,
-    /// Replacement policy.
-    pub policy: String,
-    /// Seed of every random choice.
-    pub seed: u64,
-    /// Dialogues seen so far, of all streams.
-    pub seen: u64,
-    /// Of those, the ones of the current stream.
-    pub stream_seen: u64,
-    /// SHA-256 of the dialogues of the current stream that were seen.
-    pub stream_hash: String,
-    /// Dialogues that were stored at once or replaced another.
-    pub accepted: u64,
-    /// Dialogues that were not stored.
-    pub dropped: u64,
-    /// Annotation requests made.
-    pub annotations: u64,
-    /// Answers that no round has learned from yet.
-    #[serde(default)]
-    pub new_annotations: u64,
-    /// Rounds of fine-tuning done.
-    pub rounds: u64,
-    /// `seen` at the end of the last round.
-    pub seen_at_round: u64,
-    /// Whether a round has begun and not ended: the next run begins with it.
-    #[serde(default)]
-    pub in_round: bool,
-    /// Current adapter generation; 0 is the base.
-    pub generation: u64,
-    /// Synthesised questions kept.
-    pub synth_kept: u64,
-    /// Synthesised questions that the gate rejected.
-    pub synth_rejected: u64,
-    /// ROUGE-1 of the base on held-out dialogues.
-    #[serde(default)]
-    pub rouge1_before: Option<f64>,
-    /// SHA-256 of those dialogues and of how replies to them were written.
-    #[serde(default)]
-    pub held_out_hash: String,
-    /// What dialogues are scored by: the entropy and a hash of the lexicons.
-    #[serde(default)]
-    pub scoring: String,
-}
-
-impl Record {
-    /// The record of a state that has seen nothing.
-    pub fn new(base: Base, bins: usize, policy: &str, seed: u64) -> Self {
-        Self {
-            version: VERSION,
-            base,
-            bins,
-            policy: policy.into(),
-            seed,
-            seen: 0,
-            stream_seen: 0,
-            stream_hash: String::new(),
-            accepted: 0,
-            dropped: 0,
-            annotations: 0,
-            new_annotations: 0,
-            rounds: 0,
-            seen_at_round: 0,
-            in_round: false,
-            generation: 0,
-            synth_kept: 0,
-            synth_rejected: 0,
-            rouge1_before: None,
-            held_out_hash: String::new(),
-            scoring: String::new(),
-        }
     }
 }
 
@@ -265,7 +171,7 @@ impl State {
             Some(_) => Vault::open(root, keys, RECORD)?,
             None => plain,
         };
-        let record = read_record(&vault)?;
+        let record = Record::read(&vault)?;
         Ok(Self { vault, record, _lock: lock })
     }
 
@@ -277,7 +183,7 @@ impl State {
         self.vault = Vault::open(self.root(), keys, RECORD)?;
         upgrade::make_private(self.root())?;
         upgrade::seal_all(&self.vault)?;
-        self.record.version = VERSION;
+        self.record.version = record::VERSION;
         self.save()
     }
 
@@ -321,14 +227,7 @@ impl State {
     /// # Errors
     /// If it cannot be written; the old one is then still there.
     pub fn save(&self) -> Result<(), Error> {
-        let mut text =
-            serde_json::to_string_pretty(&self.record).map_err(|error| Error::Invalid {
-                path: self.vault.path(RECORD),
-                field: "record".into(),
-                reason: error.to_string(),
-            })?;
-        text.push('\n');
-        Ok(self.vault.write(RECORD, text.as_bytes())?)
+        self.record.write(&self.vault)
     }
 
     /// The directory.
@@ -355,25 +254,6 @@ impl State {
     pub fn current_adapter(&self) -> Option<String> {
         (self.record.generation > 0).then(|| self.adapter(self.record.generation))
     }
-}
-
-fn read_record(vault: &Vault) -> Result<Record, Error> {
-    let path = vault.path(RECORD);
-    let missing = || Error::io(&path)(std::io::ErrorKind::NotFound.into());
-    let text = vault.read(RECORD)?.ok_or_else(missing)?;
-    let record: Record = serde_json::from_slice(&text).map_err(|error| Error::Invalid {
-        path: path.clone(),
-        field: format!("line {}", error.line()),
-        reason: error.to_string(),
-    })?;
-    if !(1..=VERSION).contains(&record.version) {
-        return Err(Error::Invalid {
-            path,
-            field: "version".into(),
-            reason: format!("{} is not {VERSION}, which this program reads", record.version),
-        });
-    }
-    Ok(record)
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ mod tests {
         assert_eq!(guarded::<()>(|| panic!("stop")), Err("stop".into()));
         assert_eq!(guarded::<()>(|| panic!("stop {}", 1)), Err("stop 1".into()));
         assert_eq!(guarded_text::<()>(|| panic!("stop")), Err("stop".into()));
-        assert_eq!(guarded_text::<()>(|| panic!("at {}", "mint")), Err("a panic".into()));
+        let said = "mint tea".to_owned();
+        assert_eq!(guarded_text::<()>(|| panic!("at {said}")), Err("a panic".into()));
     }
 }
