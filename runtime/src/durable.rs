@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use op::Asking;
@@ -125,9 +125,22 @@ pub(crate) fn write_floats(values: &[f32], out: &mut dyn Write) -> io::Result<()
 /// # Errors
 /// If it cannot be made or its parent cannot be synced.
 pub(crate) fn make_folder(path: &Path, before: Before<'_>) -> Result<(), Error> {
-    let run = Run { path, mode: PUBLIC };
+    make_folder_of(path, PUBLIC | 0o111, before)
+}
+
+/// [`make_folder`] for what is the user's alone: the folder has mode 0700 from the beginning.
+///
+/// # Errors
+/// As [`make_folder`].
+pub(crate) fn make_private_folder(path: &Path, before: Before<'_>) -> Result<(), Error> {
+    make_folder_of(path, PRIVATE | 0o100, before)
+}
+
+fn make_folder_of(path: &Path, mode: u32, before: Before<'_>) -> Result<(), Error> {
+    let run = Run { path, mode };
     if !path.is_dir() {
-        run.step(Op::CreateFolder(path), before, || fs::create_dir(path))?;
+        let make = || fs::DirBuilder::new().mode(mode).create(path);
+        run.step(Op::CreateFolder(path), before, make)?;
     }
     run.sync_parent(before)
 }

@@ -7,13 +7,14 @@
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use super::{Place, binary, contents, homespun, names, number, run};
+use super::{Place, binary, contents, homespun, names, number, opened, run};
 
 /// `homespun ARGS` where no file may grow beyond `kib` KiB.
 pub fn limited(kib: u32, args: &[&str]) -> super::Run {
     // The unit of `ulimit -f` is 512 bytes in a plain shell.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", 2 * kib);
-    run(Command::new("sh").args(["-c", &script, "sh"]).arg(binary::path()).args(args))
+    let mut shell = binary::at_home(Command::new("sh"));
+    run(shell.args(["-c", &script, "sh"]).arg(binary::path()).args(args))
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn a_full_standard_output_is_an_error_and_no_panic() {
         vec!["generate", "--model", "builtin", "--prompt", "Hi", "--max-tokens", "1"],
     ] {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-        let output = Command::new(binary::path())
+        let output = binary::command()
             .args(&args)
             .stdin(Stdio::null())
             .stdout(full)
@@ -133,12 +134,11 @@ fn a_full_disk_leaves_an_old_state_as_it_was() {
         .refused(&["state/samples.img", "File too large"]);
     assert!(!names(state.as_ref()).contains(&"samples.img".to_owned()), "half a buffer stayed");
     homespun(&refs(&personalize(&first, &state))).fine();
-    let before = contents(&state);
+    let (before, files) = (opened(&state), contents(&state).len());
     limited(2, &refs(&personalize(&more, &state))).refused(&["state/", "File too large"]);
-    let after = contents(&state);
-    assert_eq!(before.len(), after.len(), "a temporary stayed");
-    for ((name, old), (_, new)) in before.iter().zip(&after) {
-        assert!(old == new || name.ends_with("/lock") || name.ends_with("/state.json"), "{name}");
+    assert_eq!(contents(&state).len(), files, "a temporary stayed");
+    for ((name, old), (_, new)) in before.iter().zip(&opened(&state)) {
+        assert!(old == new || name == "state.json", "{name}");
     }
     let run = homespun(&refs(&personalize(&more, &state))).fine();
     assert_eq!(number(&run.json(), "seen"), 12.0, "it goes on once there is room");
@@ -202,7 +202,7 @@ fn a_state_in_use_is_refused_by_the_users_pid() {
     let state = place.path("state");
     homespun(&refs(&personalize(&stream, &state))).fine();
     // This test is the other process.
-    let mine = homespun_runtime::state::State::open(state.as_ref()).expect("state");
+    let mine = super::open(&state);
     let parts = ["state: in use by pid", &std::process::id().to_string()];
     homespun(&refs(&personalize(&stream, &state))).refused(&parts);
     homespun(&["buffer", "--state", &state, "list"]).refused(&parts);

@@ -22,6 +22,35 @@ pub fn path() -> &'static Path {
     })
 }
 
+/// The binary, ready to be given arguments, with its keys where no person's are.
+pub fn command() -> Command {
+    at_home(Command::new(path()))
+}
+
+/// A command that runs the binary, with the same keys.
+pub fn at_home(mut command: Command) -> Command {
+    command.env("XDG_CONFIG_HOME", config());
+    command
+}
+
+/// The key file of what the binary makes here.
+pub fn key() -> PathBuf {
+    config().join("homespun/key")
+}
+
+/// This process's own folder of configurations.
+fn config() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let name = format!("config-{}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // Of an earlier process of that number.
+        fs::remove_dir_all(&path).ok();
+        fs::create_dir_all(&path).expect("folder");
+        path
+    })
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }

@@ -1,7 +1,7 @@
 //! `homespun chat` as a person uses it, and what changes with the adapter.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use homespun_kernels::{Kernels, Serial};
 use homespun_runtime::adapter::Adapter;
@@ -24,7 +24,7 @@ fn two(place: &Place) -> [String; 2] {
 
 /// What the chat prints, on standard output and on standard error, when it is told `lines`.
 fn chat(options: &[&str], lines: &[&str]) -> [String; 2] {
-    let mut child = Command::new(binary::path())
+    let mut child = binary::command()
         .args(["chat", "--model", "builtin", "--max-tokens", "16"])
         .args(options)
         .stdin(Stdio::piped())

@@ -67,7 +67,7 @@ fn experiment(spec: &str, out: &str, more: &[&str]) -> super::Run {
 }
 
 fn start(args: &[String]) -> Child {
-    let mut command = Command::new(binary::path());
+    let mut command = binary::command();
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().expect("it starts")
 }

@@ -79,6 +79,13 @@ fn log(place: &Place, out: &str) -> Vec<Value> {
     lines
 }
 
+/// The current adapter of a state.
+fn learned(place: &Place, state: &str) -> Vec<u8> {
+    let state = super::open(&place.path(state));
+    let name = format!("{}/adapter_model.safetensors", state.current_adapter().expect("one"));
+    state.vault().read(&name).expect("it opens").expect("it is there").to_vec()
+}
+
 fn adapter(place: &Place, out: &str) -> Vec<u8> {
     let file = place.path(&format!("{out}/adapter_model.safetensors"));
     fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
@@ -102,7 +109,7 @@ fn kill_training(kills: usize, seed: u64) {
         loop {
             let threads = (1 + rng.below(3)).to_string();
             let args = train(&place, &out, STEPS, &[&often[..], &["--threads", &threads]].concat());
-            let mut child = start(Command::new(binary::path()).args(&args));
+            let mut child = start(binary::command().args(&args));
             let limit = if killed < kills { rng.below(time) } else { u64::MAX };
             // Every other kill waits for a write to begin.
             let sees_a_write = || {
@@ -167,7 +174,7 @@ fn a_first_signal_stops_with_a_checkpoint_and_the_same_command_goes_on() {
     let expected = adapter(&place, "whole");
     for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let args = train(&place, name, 300, &[]);
-        let child = start(Command::new(binary::path()).args(&args));
+        let child = start(binary::command().args(&args));
         wait_for(&place.path(&format!("{name}.jsonl")), 3);
         signal(&child, name);
         let (status, said) = end(child);
@@ -197,7 +204,7 @@ fn a_second_signal_ends_it_at_once_and_an_ignored_one_does_nothing() {
     }
     let log = place.path("out.jsonl");
     let script = "trap '' HUP; exec \"$@\"";
-    let mut command = Command::new("sh");
+    let mut command = binary::at_home(Command::new("sh"));
     let mut child = start(command.args(["-c", script, "sh"]).arg(binary::path()).args(&args));
     wait_for(&log, 0);
     for name in ["HUP", "HUP", "INT"] {
@@ -283,7 +290,7 @@ fn dora_goes_on_with_another_instruction_set_where_it_is_told_to() {
 fn two_trainings_to_one_place_do_not_mix() {
     let place = Place::new();
     let args = train(&place, "out", 100_000, &[]);
-    let child = start(Command::new(binary::path()).args(&args));
+    let child = start(binary::command().args(&args));
     wait_for(&place.path("out.jsonl"), 1);
     let pid = child.id().to_string();
     run(&args).refused(&["out.training", "in use by pid", &pid]);
@@ -324,7 +331,7 @@ fn a_round_that_is_killed_or_told_to_stop_ends_in_the_same_bits() {
     let place = Place::new();
     let row = run(&personalize(&place, "whole")).fine().json();
     assert_eq!((number(&row, "generation"), number(&row, "rounds")), (1.0, 1.0), "{row}");
-    let expected = adapter(&place, "whole/adapters/0001");
+    let expected = learned(&place, "whole");
     let args = personalize(&place, "state");
     let training = place.path("state/training");
     let checkpoints = || ["0", "1"].map(|i| fs::read(format!("{training}/checkpoint.{i}")).ok());
@@ -332,11 +339,13 @@ fn a_round_that_is_killed_or_told_to_stop_ends_in_the_same_bits() {
     // Each comes at least a checkpoint further than the one before.
     for name in ["KILL", "KILL", "TERM", "KILL", "HUP", "KILL"] {
         let before = checkpoints();
-        let mut child = start(Command::new(binary::path()).args(&args));
+        let mut child = start(binary::command().args(&args));
         while checkpoints() == before {
             assert!(child.try_wait().expect("wait").is_none(), "it ended: {:?}", end(child));
             thread::sleep(Duration::from_millis(1));
         }
+        let sealed = |bytes: &Vec<u8>| bytes.starts_with(b"HSSEALED");
+        assert!(checkpoints().iter().flatten().all(sealed), "a plain checkpoint");
         thread::sleep(Duration::from_micros(rng.below(9000)));
         signal(&child, name);
         let (status, said) = end(child);
@@ -347,6 +356,6 @@ fn a_round_that_is_killed_or_told_to_stop_ends_in_the_same_bits() {
     }
     let row = run(&args).fine().json();
     assert_eq!((number(&row, "generation"), number(&row, "rounds")), (1.0, 1.0), "{row}");
-    assert!(adapter(&place, "state/adapters/0001") == expected, "another adapter");
+    assert!(learned(&place, "state") == expected, "another adapter");
     assert!(!Path::new(&training).exists(), "{training} stayed");
 }

@@ -23,6 +23,7 @@ mod personalize;
 mod plan;
 mod quantise;
 mod queue;
+mod sealed;
 mod tools;
 mod train;
 
@@ -36,6 +37,8 @@ use std::time::Instant;
 
 use homespun_runtime::builtin::{self, Size};
 use homespun_runtime::dialogue::Dialogue;
+use homespun_runtime::state::State;
+use homespun_runtime::state::vault::Keys;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -55,7 +58,7 @@ pub struct Run {
 
 /// Runs `homespun ARGS` with an empty standard input.
 pub fn homespun(args: &[&str]) -> Run {
-    run(Command::new(binary::path()).args(args))
+    run(binary::command().args(args))
 }
 
 /// Runs a command with an empty standard input, for at most [`LIMIT`].
@@ -195,6 +198,26 @@ pub fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The state in `folder`, opened with the key of these tests.
+#[track_caller]
+pub fn open(folder: &str) -> State {
+    State::open(folder.as_ref(), &Keys::File(binary::key())).expect("state")
+}
+
+/// [`contents`] of a state as they were before they were sealed, without the lock.
+#[track_caller]
+pub fn opened(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let state = open(folder);
+    let names =
+        contents(folder).into_iter().map(|(path, _)| path.replace(&format!("{folder}/"), ""));
+    let names = names.filter(|name| name != "lock");
+    let read = |name: String| {
+        let bytes = state.vault().read(&name).expect("it opens").expect("it is there").to_vec();
+        (name, bytes)
+    };
+    names.map(read).collect()
 }
 
 /// Every file below a folder with its contents.

@@ -4,12 +4,12 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use homespun_runtime::builtin::{self, Size};
 
-use super::{Place, Run, binary, contents, homespun, names, number};
+use super::{Place, Run, binary, contents, homespun, names, number, opened};
 
 /// Six bins, a round every twelve dialogues, one epoch.
 fn arguments(stream: &str, state: &str, options: &[&str]) -> Vec<String> {
@@ -164,8 +164,7 @@ fn every_policy_runs_and_the_same_seed_ends_in_the_same_bytes() {
             let state = state(threads);
             let args = [&brief[..], &options, &["--state", &state, "--threads", threads]].concat();
             homespun(&args).fine();
-            let files = contents(&state).into_iter().filter(|(name, _)| !name.ends_with("/lock"));
-            files.map(|(name, bytes)| (name.replace(&state, ""), bytes)).collect::<Vec<_>>()
+            opened(&state)
         });
         assert!(twice[0] == twice[1], "{}: two runs differ", policy.name);
     }
@@ -173,7 +172,7 @@ fn every_policy_runs_and_the_same_seed_ends_in_the_same_bytes() {
 
 /// Runs and kills it after `time`; whether it had ended by itself.
 fn cut(args: &[String], time: Duration) -> bool {
-    let mut child = Command::new(binary::path())
+    let mut child = binary::command()
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

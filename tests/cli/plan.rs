@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use serde_json::Value;
@@ -80,7 +80,7 @@ fn a_board_brings_its_memory_and_cores_and_an_unknown_one_is_named() {
 fn times_come_from_a_bench_that_was_saved_here_and_of_this_model() {
     let place = Place::new();
     let cached = |args: &[&str]| {
-        let mut command = Command::new(super::binary::path());
+        let mut command = super::binary::command();
         run(command.args(args).env("XDG_CACHE_HOME", place.path("cache")))
     };
     let brief = ["--prefill", "8", "--decode", "2", "--repeat", "1", "--threads", "1"];
@@ -174,7 +174,7 @@ fn a_known_shape_is_planned_without_its_weights() {
 /// The most anonymous memory that the kernel tells of a command while it runs; `None` where it does
 /// not tell.
 fn peak(args: &[&str]) -> Option<f64> {
-    let mut command = Command::new(super::binary::path());
+    let mut command = super::binary::command();
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().expect("the binary starts");
     let file = format!("/proc/{}/status", child.id());

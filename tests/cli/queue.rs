@@ -1,13 +1,13 @@
 //! `--annotate queue` and `ask`: what is asked, what is answered, what is counted.
 
-use std::fs;
 use std::process::Command;
 
+use homespun_runtime::state::QUEUE;
 use serde_json::{Value, json};
 
-use super::{Place, Run, binary, homespun, json_lines, number, run};
+use super::{Place, Run, binary, homespun, json_lines, number, open, run};
 
-/// An everyday run whose person answers in a file; a round once four dialogues wait.
+/// An everyday run whose person answers in the queue; a round once four dialogues wait.
 fn personalize(place: &Place, stream: &str, annotate: &str) -> Run {
     let state = place.path("state");
     let args = ["personalize", "--model", "builtin", "--stream", stream, "--state", &state];
@@ -16,12 +16,13 @@ fn personalize(place: &Place, stream: &str, annotate: &str) -> Run {
 }
 
 fn requests(place: &Place) -> Vec<Value> {
-    json_lines(&fs::read_to_string(place.path("state/queue.jsonl")).expect("queue"))
+    let bytes = open(&place.path("state")).vault().read(QUEUE).expect("it opens").expect("queue");
+    json_lines(core::str::from_utf8(&bytes).expect("UTF-8"))
 }
 
 fn put(place: &Place, rows: &[Value]) {
     let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
-    fs::write(place.path("state/queue.jsonl"), lines.join("\n")).expect("queue");
+    open(&place.path("state")).vault().write(QUEUE, lines.join("\n").as_bytes()).expect("queue");
 }
 
 fn annotations(place: &Place) -> Vec<Value> {
@@ -30,7 +31,7 @@ fn annotations(place: &Place) -> Vec<Value> {
 }
 
 #[test]
-fn requests_wait_in_a_file_are_counted_once_and_answered_at_the_next_run() {
+fn requests_wait_in_the_queue_are_counted_once_and_answered_at_the_next_run() {
     let place = Place::new();
     let stream = place.stream("stream.jsonl", 20);
     let first = personalize(&place, &stream, "queue").fine();
@@ -107,7 +108,7 @@ fn answers_given_to_buffer_annotate_are_learned_at_the_next_run_and_counted_once
     // Enter accepts.
     let accept = "yes '' | head -n 50 | exec \"$0\" buffer --state \"$1\" annotate";
     let state = place.path("state");
-    let mut shell = Command::new("sh");
+    let mut shell = binary::at_home(Command::new("sh"));
     run(shell.arg("-c").arg(accept).arg(binary::path()).arg(&state)).fine();
     assert!(annotations(&place).iter().all(|state| state == "accepted"));
     let row = personalize(&place, &stream, "ask").fine().json();

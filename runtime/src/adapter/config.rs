@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Adapter, CONFIG_FILE};
 use crate::checkpoint::fields::{Fields, short};
-use crate::checkpoint::{Error, read_json};
+use crate::checkpoint::{Error, file_error, parse_json, read_bytes};
+use crate::seal::stream::is_sealed;
 
 /// The largest rank that is taken.
 const MAX_RANK: usize = 4096;
@@ -46,8 +47,21 @@ const PLAIN_INITIALISATIONS: [&str; 2] = ["gaussian", "orthogonal"];
 /// Names the field that is missing, wrong or not supported.
 pub(super) fn open(path: &Path) -> Result<(LoraConfig, Option<String>), Error> {
     let file = path.join(CONFIG_FILE);
-    let json = read_json(&file)?;
-    let fields = Fields::new(&file, &json);
+    let bytes = read_bytes(&file)?;
+    if is_sealed(&bytes) {
+        let reason = "is sealed, of a state; `homespun adapter export` writes a plain copy";
+        return Err(file_error(&file, reason));
+    }
+    parse(&file, &bytes)
+}
+
+/// Reads the contents of `file`, a configuration.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<(LoraConfig, Option<String>), Error> {
+    let json = parse_json(file, bytes)?;
+    let fields = Fields::new(file, &json);
     refuse_unsupported(&fields)?;
     let rank = fields.required("r")?;
     if !(1..=MAX_RANK).contains(&rank) {

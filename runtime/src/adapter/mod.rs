@@ -14,6 +14,7 @@
 mod config;
 mod identity;
 mod magnitude;
+mod sealed;
 mod tensors;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use std::path::{Path, PathBuf};
 use homespun_core::config::Config;
 use homespun_core::lora::{Lora, LoraConfig};
 use homespun_core::rng::Rng;
+
+pub use sealed::export;
 
 use crate::{checkpoint, durable, state};
 
@@ -86,6 +89,9 @@ pub enum Error {
     /// The folder cannot be written.
     #[error(transparent)]
     Write(#[from] durable::Error),
+    /// A file of a state cannot be read.
+    #[error(transparent)]
+    Vault(#[from] state::vault::Error),
 }
 
 impl Adapter {
@@ -148,20 +154,6 @@ impl Adapter {
     pub fn lora(&self) -> Lora<'_> {
         Lora { config: self.config, parameters: &self.parameters }
     }
-}
-
-/// Copies the adapter folder `from` to `to`: the old `to` or the whole copy, never half.
-///
-/// # Errors
-/// If a file of `from` cannot be read, or `to` holds other files or cannot be written.
-pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let read = |name: &str| {
-        let file = from.join(name);
-        std::fs::read(&file).map_err(|source| Error::Read(checkpoint::Error::Io { file, source }))
-    };
-    let (config, tensors) = (read(CONFIG_FILE)?, read(TENSORS_FILE)?);
-    durable::write_folder(to, &[(CONFIG_FILE, &config), (TENSORS_FILE, &tensors)])?;
-    Ok(())
 }
 
 #[cfg(test)]

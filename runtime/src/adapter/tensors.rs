@@ -77,10 +77,23 @@ pub(super) fn open(
         return Err(file_error(&file, "is not a regular file").into());
     }
     let bytes = fs::read(&file).map_err(|e| io_error(&file, e))?;
-    let entries = read_header(&file, &bytes)?;
-    let trained_on = identity::read(&file, &read_metadata(&file, &bytes)?)?;
+    parse(&file, &bytes, config, base)
+}
+
+/// Reads the tensors of `bytes`, the contents of `file`.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn parse(
+    file: &Path,
+    bytes: &[u8],
+    config: &LoraConfig,
+    base: &Config,
+) -> Result<(Vec<f32>, Option<state::Base>), Error> {
+    let entries = read_header(file, bytes)?;
+    let trained_on = identity::read(file, &read_metadata(file, bytes)?)?;
     let fail = |tensor: &str, reason: String| checkpoint::Error::Tensor {
-        file: file.clone(),
+        file: file.to_owned(),
         tensor: tensor.to_owned(),
         reason,
     };
@@ -91,7 +104,7 @@ pub(super) fn open(
             && entry.shape != part.shape
         {
             return Err(Error::OtherBase {
-                file,
+                file: file.to_owned(),
                 tensor: part.name.clone(),
                 found: entry.shape.clone(),
                 expected: part.shape.clone(),

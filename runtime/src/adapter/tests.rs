@@ -6,7 +6,7 @@ use homespun_core::lora::{Scaling, Target, Targets};
 
 use super::*;
 
-fn base() -> Config {
+pub(super) fn base() -> Config {
     Config {
         family: Family::Llama,
         dim: 8,
@@ -28,7 +28,7 @@ fn base() -> Config {
     }
 }
 
-fn adapter(targets: Targets) -> Adapter {
+pub(super) fn adapter(targets: Targets) -> Adapter {
     let config = LoraConfig::new(3, 6.5, 0.05, targets);
     let n = config.parameters(&base());
     Adapter {

@@ -352,6 +352,11 @@ fn holds_only_gguf(folder: &Path) -> Result<bool, Error> {
 pub(crate) type Object = serde_json::Map<String, serde_json::Value>;
 
 pub(crate) fn read_json(file: &Path) -> Result<Object, Error> {
+    parse_json(file, &read_bytes(file)?)
+}
+
+/// What a file of JSON holds, or a little more than may be parsed of it.
+pub(crate) fn read_bytes(file: &Path) -> Result<Vec<u8>, Error> {
     let kind = fs::metadata(file).map_err(|e| io_error(file, e))?;
     if !kind.is_file() {
         return Err(file_error(file, "is not a regular file"));
@@ -360,7 +365,7 @@ pub(crate) fn read_json(file: &Path) -> Result<Object, Error> {
     fs::File::open(file)
         .and_then(|f| f.take(MAX_JSON + 1).read_to_end(&mut bytes))
         .map_err(|e| io_error(file, e))?;
-    parse_json(file, &bytes)
+    Ok(bytes)
 }
 
 pub(crate) fn parse_json(file: &Path, bytes: &[u8]) -> Result<Object, Error> {

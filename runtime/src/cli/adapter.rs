@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Outcome;
-use super::options::say;
+use super::options::{KeyArgs, say};
 use crate::adapter;
 use crate::state::State;
 
@@ -25,6 +25,8 @@ enum Command {
         /// The state directory
         #[arg(long, value_name = "DIR")]
         state: PathBuf,
+        #[command(flatten)]
+        key: KeyArgs,
         /// The folder to write
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
@@ -33,12 +35,12 @@ enum Command {
 
 pub(crate) fn run(args: Args) -> Outcome {
     match args.command {
-        Command::Export { state: root, out } => {
-            let state = State::open(&root)?;
+        Command::Export { state: root, key, out } => {
+            let state = State::open(&root, &key.get()?)?;
             let Some(from) = state.current_adapter() else {
                 return Err(format!("{}: no round has made an adapter yet", root.display()).into());
             };
-            adapter::copy(&from, &out)?;
+            adapter::export(state.vault(), &from, &out)?;
             say(out.display())?;
         }
     }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{print_json, say};
+use super::options::{KeyArgs, print_json, say};
 use crate::durable;
 use crate::personalize::annotate::{Person, Reply};
 use crate::personalize::buffer::{Buffer, Held};
@@ -20,6 +20,8 @@ pub(crate) struct Args {
     /// The state directory
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -51,7 +53,7 @@ enum Command {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
-    let mut state = State::open(&args.state)?;
+    let mut state = State::open(&args.state, &args.key.get()?)?;
     // Embeddings are not looked at here, so their length does not matter.
     let mut buffer = Buffer::open(&state, 0)?;
     match args.command {
@@ -131,7 +133,7 @@ fn show(buffer: &mut Buffer, bin: usize) -> Outcome {
 
 fn annotate(state: &mut State, buffer: &mut Buffer) -> Outcome {
     let mut asked = 0;
-    let queue = Person::queue(&state.queue())?;
+    let queue = Person::queue(state.vault())?;
     for held in buffer.read_all(|error| eprintln!("{error}")) {
         if status(&held) != "waiting" || held.dialogue.response().is_none() {
             continue;

@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::Outcome;
 use super::options::{Machine, print_json, say};
-use super::personalize::current;
 use crate::adapter::Adapter;
 use crate::builtin;
 use crate::chat::Loss;
@@ -22,8 +21,9 @@ use crate::personalize::annotate::Person;
 use crate::personalize::evaluate::{Evaluation, evaluate, rouge1};
 use crate::personalize::presets::{PAPER, Plan, Trigger};
 use crate::personalize::score::{Features, Scorer};
-use crate::personalize::{self, Rounds, Selection, Stream};
+use crate::personalize::{self, Rounds, Selection, Stream, current};
 use crate::progress::Progress;
+use crate::state::vault::Keys;
 use crate::state::{Record, State};
 use crate::tune::pace::{Every, Pace, Stop};
 use crate::tune::rest::Limits;
@@ -201,7 +201,8 @@ impl Arms<'_> {
     ) -> Result<Arm, Box<dyn core::error::Error>> {
         let root = tempfile::tempdir().map_err(|error| format!("temporary folder: {error}"))?;
         let fresh = Record::new(self.engine.base().hashes(), self.size.bins, policy.name, seed);
-        let mut state = State::open_or_create(root.path(), fresh, false)?;
+        // Of an imaginary user, and gone with the folder.
+        let mut state = State::open_or_create(root.path(), fresh, false, &Keys::Plain)?;
         let selection =
             Selection { policy, lexicons: self.book, scoring: Scoring::default(), frozen: false };
         let mut person = Person::Replay(stream, 0);

@@ -1,6 +1,7 @@
 //! Options that several subcommands share.
 
 mod adapter;
+mod key;
 
 use core::fmt::Display;
 use std::io::Write;
@@ -21,6 +22,7 @@ use crate::lexicon::Table;
 use crate::pool::Threads;
 use crate::tune::Budget;
 pub(crate) use adapter::{AdapterArgs, AdaptersArgs, AnyBase, VariantArgs};
+pub(crate) use key::KeyArgs;
 
 /// More threads than any CPU has, and fewer than make a system refuse them.
 const MAX_THREADS: usize = 1024;

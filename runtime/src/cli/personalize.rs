@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::Outcome;
 use super::interrupt::{InterruptArgs, stopped};
 use super::options::{
-    LexiconArgs, Machine, MemoryArgs, ModelArgs, ScoringArgs, VariantArgs, print_json, say,
+    KeyArgs, LexiconArgs, Machine, MemoryArgs, ModelArgs, ScoringArgs, VariantArgs, print_json, say,
 };
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
@@ -40,6 +40,8 @@ pub(crate) struct Args {
     /// The state directory; made if it is not there
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
     /// paper or everyday
     #[arg(long, value_name = "NAME", default_value = "everyday")]
     preset: String,
@@ -57,7 +59,7 @@ pub(crate) struct Args {
     /// Synthesised questions tried for each annotated dialogue
     #[arg(long, value_name = "N", default_value_t = 3)]
     synth: usize,
-    /// replay (the stream's `preferred`, else its response), ask (here) or queue (a file)
+    /// replay (the stream's `preferred`, else its response), ask (here) or queue (until `buffer annotate`)
     #[arg(long, value_name = "HOW", default_value = "replay")]
     annotate: String,
     #[command(flatten)]
@@ -128,9 +130,11 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let mut fresh =
         Record::new(base.hashes(), args.bins.unwrap_or(HOST.bins), policy.name, args.seed);
     fresh.scoring = score::fingerprint(scoring, &book);
-    let mut state = State::open_or_create(&args.state, fresh, args.bins.is_none())?;
-    if let Some(folder) = state.current_adapter() {
-        let there = Adapter::open(&folder, base.config())?.config;
+    let mut state =
+        State::open_or_create(&args.state, fresh, args.bins.is_none(), &args.key.get()?)?;
+    if let Some(name) = state.current_adapter() {
+        let there = Adapter::open_in(state.vault(), &name, base.config())?.config;
+        let folder = state.vault().path(&name);
         args.variant.goes_on(&there, &folder)?;
         if let Some(rank) = args.rank.filter(|rank| *rank != there.rank) {
             let (folder, own) = (folder.display(), there.rank);
@@ -164,7 +168,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         }
     }
     let mut person = match args.annotate.as_str() {
-        "queue" => Person::queue(&state.queue())?,
+        "queue" => Person::queue(state.vault())?,
         "ask" => Person::Ask,
         // What else it might be, `plan` has refused.
         _ => Person::Replay(&stream, personalize::place(&state, &stream).first),
@@ -183,7 +187,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     }
     ran?;
     let after = match held_out.as_deref() {
-        Some(dialogues) => Some(measure(current(&state, &engine)?, dialogues)?),
+        Some(dialogues) => Some(measure(personalize::current(&state, &engine)?, dialogues)?),
         None => None,
     };
     let (record, peak) = (&state.record, watch.peak());
@@ -218,17 +222,6 @@ fn held_out_hash(dialogues: &[Dialogue], plan: &Plan) -> String {
     hash.update(format!("{} {}\n", plan.reply_tokens, plan.max_length));
     dialogues.iter().for_each(|dialogue| hash.update(dialogue.to_json() + "\n"));
     format!("{:x}", hash.finalize())
-}
-
-/// The adapter that the state uses now.
-pub(crate) fn current(
-    state: &State,
-    engine: &Engine,
-) -> Result<Option<Adapter>, personalize::Error> {
-    let Some(path) = state.current_adapter() else { return Ok(None) };
-    let mut adapter = Adapter::open(&path, engine.base().config())?;
-    engine.prepare(&mut adapter)?;
-    Ok(Some(adapter))
 }
 
 fn policy_named(name: &str) -> Result<&'static Policy, String> {

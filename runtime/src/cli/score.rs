@@ -8,7 +8,9 @@ use safetensors::tensor::TensorView;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{ExactArgs, LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say};
+use super::options::{
+    ExactArgs, KeyArgs, LexiconArgs, Machine, ModelArgs, ScoringArgs, print_json, say,
+};
 use crate::durable;
 use crate::engine::Engine;
 use crate::personalize::buffer::Buffer;
@@ -30,6 +32,8 @@ pub(crate) struct Args {
     /// Take dissimilarity against this state's buffer instead of the stream's earlier dialogues
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     lexicons: LexiconArgs,
     #[command(flatten)]
@@ -60,7 +64,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let dialogues = super::read_dialogues(&args.stream, args.strict)?;
     let mut buffer = match &args.state {
         Some(root) => {
-            let state = State::open(root)?;
+            let state = State::open(root, &args.key.get()?)?;
             state.expect_base(&base.hashes())?;
             Some(Buffer::open(&state, engine.model().config.dim)?)
         }

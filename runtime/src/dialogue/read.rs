@@ -122,7 +122,10 @@ fn messages(value: &Value) -> Result<Vec<Message>, Reason> {
         let role = match object.get("role") {
             None => return Err(wrong(at("role"), "is missing")),
             Some(Value::String(name)) => Role::from_name(name).ok_or_else(|| {
-                let problem = format!("unknown role {name:?} (system, user or assistant)");
+                // What is no word may be what somebody said.
+                let word = name.len() <= 16 && name.bytes().all(|byte| byte.is_ascii_lowercase());
+                let shown = if word { format!(" {name:?}") } else { String::new() };
+                let problem = format!("unknown role{shown} (system, user or assistant)");
                 wrong(at("role"), problem)
             })?,
             Some(_) => return Err(wrong(at("role"), "must be a string")),
@@ -335,6 +338,7 @@ mod tests {
             (r#"{"messages":[{"content":"a"}]}"#, "messages[0].role: is missing"),
             (r#"{"messages":[{"role":1}]}"#, "messages[0].role: must be a string"),
             (r#"{"messages":[{"role":"tool","content":"a"}]}"#, "unknown role \"tool\""),
+            (r#"{"messages":[{"role":"I like tea","content":"user"}]}"#, "unknown role (system"),
             (r#"{"messages":[{"role":"user"}]}"#, "messages[0].content: is missing"),
             (r#"{"messages":[{"role":"user","content":[]}]}"#, "messages[0].content: must be"),
             (r#"{"messages":[{"role":"user","content":"a"}],"preferred":1}"#, "preferred: must be"),

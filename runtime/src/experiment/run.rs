@@ -21,7 +21,6 @@ use super::measure::{Judge, Measured};
 use super::results::{Folder, Machine, ReplyRow, Row, lines, read_lines};
 use super::spec::Spec;
 use super::split;
-use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
 use crate::durable;
 use crate::engine::Engine;
@@ -32,6 +31,7 @@ use crate::personalize::presets::Plan;
 use crate::personalize::score::Features;
 use crate::personalize::{self, Rounds, Selection};
 use crate::samples::Flags;
+use crate::state::vault::Keys;
 use crate::state::{self, Record, State};
 use crate::tune::Options;
 use crate::tune::pace::{Every, Pace, Stop};
@@ -84,10 +84,11 @@ impl Bench<'_> {
         let policy = cell.arm.policy();
         let mut fresh = Record::new(self.world.model.clone(), bins, policy.name, cell.seed);
         fresh.scoring.clone_from(&stream.hashes.scoring);
-        let mut state = match State::open_or_create(&scratch.join("state"), fresh, false) {
-            Err(state::Error::InUse { .. }) => return Ok(Ended::Elsewhere),
-            state => state?,
-        };
+        let mut state =
+            match State::open_or_create(&scratch.join("state"), fresh, false, &Keys::Plain) {
+                Err(state::Error::InUse { .. }) => return Ok(Ended::Elsewhere),
+                state => state?,
+            };
         if self.folder.is_done(&cell.key) {
             // Another process ended it between a look and the lock.
             drop(state);
@@ -117,7 +118,7 @@ impl Bench<'_> {
             let before = if round == 1 { 0 } else { cuts[round - 2] };
             let end = cuts[round - 1];
             self.personalize(cell, &mut state, &dialogues[..end], &features[..end], &plan)?;
-            let adapter = current(&state, &self.engine)?;
+            let adapter = personalize::current(&state, &self.engine)?;
             let asked = annotated(&state, &self.engine, before as u64)?;
             let installs = |done: &Done| u64::from(done.rows.iter().any(|row| row.installed));
             let installed = state.record.generation > done.iter().map(installs).sum::<u64>();
@@ -325,14 +326,6 @@ fn annotated(state: &State, engine: &Engine, from: u64) -> Result<u64, Error> {
     let asked = |flags: Flags| flags.contains(Flags::ANNOTATED) || flags.contains(Flags::SKIPPED);
     let new = buffer.entries().filter(|(_, header)| header.arrival >= from && asked(header.flags));
     Ok(new.count() as u64)
-}
-
-/// The adapter that the state uses now.
-fn current(state: &State, engine: &Engine) -> Result<Option<Adapter>, Error> {
-    let Some(path) = state.current_adapter() else { return Ok(None) };
-    let mut adapter = Adapter::open(&path, engine.base().config())?;
-    engine.prepare(&mut adapter)?;
-    Ok(Some(adapter))
 }
 
 fn remove(folder: &Path) -> Result<(), Error> {

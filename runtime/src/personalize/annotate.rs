@@ -1,15 +1,14 @@
 //! The person: asked, rarely, whether a response is acceptable and what would have been better.
 //!
 //! Three ways to ask: `replay` answers from a stream that holds the preferred replies, `ask` asks in
-//! the terminal, `queue` leaves the question in a file and reads the answer at a later round.
+//! the terminal, `queue` leaves the question in the state and takes the answer at a later round.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
-use std::path::Path;
 
 use crate::dialogue::{Dialogue, Message};
 use crate::state::queue::{self, Answer, Request};
-use crate::state::{self};
+use crate::state::{self, vault::Vault};
 
 /// A buffered dialogue that has no annotation yet, as the person sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,17 +38,17 @@ pub enum Person<'a> {
     Replay(&'a [Dialogue], u64),
     /// Somebody at the terminal.
     Ask,
-    /// A file that somebody fills in.
+    /// The state's queue, which waits for somebody's answers.
     Queue(HashMap<u64, Request>),
 }
 
 impl Person<'_> {
-    /// The person behind the queue file at `path`.
+    /// The person behind the queue of a state.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn queue(path: &Path) -> Result<Self, state::Error> {
-        let requests = queue::read(path)?;
+    pub fn queue(vault: &Vault) -> Result<Self, state::Error> {
+        let requests = queue::read(vault)?;
         Ok(Person::Queue(requests.into_iter().map(|r| (r.arrival, r)).collect()))
     }
 
@@ -57,9 +56,9 @@ impl Person<'_> {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn refresh(&mut self, path: &Path) -> Result<(), state::Error> {
+    pub fn refresh(&mut self, vault: &Vault) -> Result<(), state::Error> {
         if let Person::Queue(_) = self {
-            *self = Person::queue(path)?;
+            *self = Person::queue(vault)?;
         }
         Ok(())
     }
@@ -110,14 +109,14 @@ impl Person<'_> {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save(&self, path: &Path, living: impl Fn(u64) -> bool) -> Result<(), state::Error> {
+    pub fn save(&self, vault: &Vault, living: impl Fn(u64) -> bool) -> Result<(), state::Error> {
         match self {
             Person::Replay(..) | Person::Ask => Ok(()),
             Person::Queue(requests) => {
                 let mut rows: Vec<Request> =
                     requests.values().filter(|r| living(r.arrival)).cloned().collect();
                 rows.sort_by_key(|r| r.arrival);
-                queue::write(path, &rows)
+                queue::write(vault, &rows)
             }
         }
     }
@@ -169,17 +168,17 @@ mod tests {
     #[test]
     fn a_queued_question_is_asked_once_and_answered_later() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("queue.jsonl");
-        let mut person = Person::queue(&path).unwrap();
+        let vault = Vault::plain(dir.path());
+        let mut person = Person::queue(&vault).unwrap();
         assert_eq!(person.ask(&question(1)).unwrap(), Reply::Later);
         assert_eq!(person.ask(&question(1)).unwrap(), Reply::Waiting);
         assert_eq!(person.ask(&question(2)).unwrap(), Reply::Later);
-        person.save(&path, |arrival| arrival != 2).unwrap();
-        let mut rows = queue::read(&path).unwrap();
+        person.save(&vault, |arrival| arrival != 2).unwrap();
+        let mut rows = queue::read(&vault).unwrap();
         assert_eq!(rows.len(), 1, "an evicted sample's request is forgotten");
         rows[0].answer = Some(Answer::Accept);
-        queue::write(&path, &rows).unwrap();
-        let mut person = Person::queue(&path).unwrap();
+        queue::write(&vault, &rows).unwrap();
+        let mut person = Person::queue(&vault).unwrap();
         assert_eq!(person.ask(&question(1)).unwrap(), Reply::Now(Answer::Accept));
     }
 }

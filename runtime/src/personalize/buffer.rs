@@ -250,12 +250,13 @@ mod tests {
     use super::*;
     use crate::engine::Base;
     use crate::state::Record;
+    use crate::state::vault::Keys;
 
     #[test]
     fn a_buffer_has_as_many_bytes_as_were_foretold() {
         let folder = tempfile::tempdir().unwrap();
         let record = Record::new(Base::builtin(None).unwrap().hashes(), 9, "quality", 0);
-        let state = State::open_or_create(folder.path(), record, false).unwrap();
+        let state = State::open_or_create(folder.path(), record, false, &Keys::Plain).unwrap();
         let buffer = Buffer::open(&state, 96).unwrap();
         let written = size_of_val(&*buffer.scratch) + buffer.record.len();
         let (_, index) = buffer.samples.into_parts();
@@ -266,7 +267,7 @@ mod tests {
     fn a_bin_tells_a_correction_from_a_reply_that_was_good_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let record = Record::new(Base::builtin(None).unwrap().hashes(), 4, "rehearse", 0);
-        let state = State::open_or_create(folder.path(), record, false).unwrap();
+        let state = State::open_or_create(folder.path(), record, false, &Keys::Plain).unwrap();
         let mut buffer = Buffer::open(&state, 2).unwrap();
         let messages =
             vec![Message::new(Role::User, "Tea?"), Message::new(Role::Assistant, "Any.")];

@@ -18,6 +18,7 @@ use homespun_core::select::policy::Verdict;
 use homespun_core::select::{Policy, Scoring};
 use sha2::{Digest, Sha256};
 
+use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
 use crate::engine::{self, Engine};
 use crate::lexicon::Table;
@@ -248,6 +249,17 @@ pub fn run(
         on_round(state, &report);
     }
     Ok(())
+}
+
+/// The adapter that the state uses now, ready to compute.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn current(state: &State, engine: &Engine) -> Result<Option<Adapter>, Error> {
+    let Some(folder) = state.current_adapter() else { return Ok(None) };
+    let mut adapter = Adapter::open_in(state.vault(), &folder, engine.base().config())?;
+    engine.prepare(&mut adapter)?;
+    Ok(Some(adapter))
 }
 
 fn count(state: &mut State, place: Place, seen: usize) {

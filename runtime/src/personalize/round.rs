@@ -11,6 +11,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 
 use homespun_core::rng::hash;
 
@@ -21,7 +22,7 @@ use super::synthesise::{Rejected, Variant, synthesise};
 use super::{Error, Rounds};
 use crate::adapter::Adapter;
 use crate::dialogue::{Dialogue, Role};
-use crate::durable;
+use crate::durable::go_on;
 use crate::engine::Engine;
 use crate::progress::{self, Progress};
 use crate::state::{self, State};
@@ -93,14 +94,7 @@ pub fn round(
         state.save()?;
         return Ok(report);
     }
-    let current = match state.current_adapter() {
-        Some(path) => {
-            let mut current = Adapter::open(&path, engine.base().config())?;
-            engine.prepare(&mut current)?;
-            Some(current)
-        }
-        None => None,
-    };
+    let current = super::current(state, &engine)?;
     let variants = write_variants(engine, state, current.as_ref(), &held, plan, &mut report)?;
     let (train, held_out) = prepare(engine, state, &held, &variants, plan)?;
     if train.is_empty() {
@@ -119,14 +113,11 @@ pub fn round(
     engine.prepare(&mut start)?;
     if let Some(tuned) = tune(engine, start, &train, &held_out, rounds, state, &mut report)? {
         let generation = state.record.generation + 1;
-        let folder = state.adapter(generation);
+        let (folder, vault) = (state.adapter(generation), state.vault());
         // A folder that no record names is what a cut round left behind.
-        if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(state::Error::io(&folder))?;
-        }
-        fs::create_dir_all(folder.parent().unwrap_or(&folder))
-            .map_err(state::Error::io(&folder))?;
-        tuned.save(&folder, engine.base().config())?;
+        remove(&vault.path(&folder))?;
+        vault.make_folder(state::ADAPTERS, &mut go_on)?;
+        tuned.save_in(vault, &folder, engine.base().config())?;
         state.record.generation = generation;
         report.installed = true;
     }
@@ -134,10 +125,16 @@ pub fn round(
     state.record.new_annotations = 0;
     state.record.in_round = false;
     state.save()?;
-    if state.training().exists() {
-        fs::remove_dir_all(state.training()).map_err(state::Error::io(&state.training()))?;
-    }
+    remove(&state.vault().path(state::TRAINING))?;
     Ok(report)
+}
+
+/// Removes a folder of the state, if it is there.
+fn remove(folder: &Path) -> Result<(), Error> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(state::Error::io(folder))?;
+    }
+    Ok(())
 }
 
 /// Asks for every annotation that is missing; each answer is in the buffer, and counted, before the
@@ -149,7 +146,7 @@ fn ask(
     report: &mut Report,
 ) -> Result<(), Error> {
     use crate::samples::Flags;
-    person.refresh(&state.queue())?;
+    person.refresh(state.vault())?;
     let mut queued = 0;
     let all = buffer.read_all(|error| eprintln!("{error}"));
     for held in &all {
@@ -172,7 +169,7 @@ fn ask(
         }
     }
     let living: HashSet<u64> = all.iter().map(|held| held.arrival).collect();
-    person.save(&state.queue(), |arrival| living.contains(&arrival))?;
+    person.save(state.vault(), |arrival| living.contains(&arrival))?;
     report.asked += queued;
     state.record.annotations += queued;
     Ok(state.save()?)
@@ -187,9 +184,8 @@ fn write_variants(
     plan: &Plan,
     report: &mut Report,
 ) -> Result<Vec<Tried>, Error> {
-    let path = state.synthesised();
     let living: HashSet<u64> = held.iter().map(|held| held.arrival).collect();
-    let mut tried: Vec<Tried> = state::read_json_lines(&path)?;
+    let mut tried: Vec<Tried> = state::read_json_lines(state.vault(), state::SYNTHESISED)?;
     tried.retain(|one| living.contains(&one.arrival));
     let known: HashSet<u64> = tried.iter().map(|one| one.arrival).collect();
     let fresh: Vec<&Held> = held.iter().filter(|held| !known.contains(&held.arrival)).collect();
@@ -212,8 +208,7 @@ fn write_variants(
         progress.advance(1, 0);
         tried.push(Tried { arrival: held.arrival, variants });
     }
-    durable::write(&path, state::json_lines(&path, &tried)?.as_bytes())
-        .map_err(state::Error::Write)?;
+    state::write_json_lines(state.vault(), state::SYNTHESISED, &tried)?;
     state.record.synth_kept += report.synth_kept;
     state.record.synth_rejected += report.rejected.total();
     state.save()?;
@@ -300,7 +295,8 @@ fn tune(
     report.loss_before = mean(trainer.loss(judged)?);
     report.loss_after = report.loss_before;
     let mut progress = Progress::new("fine-tune", trainer.steps());
-    let store = Store::new(&state.training(), state.record.base.weights.clone());
+    let model = state.record.base.weights.clone();
+    let store = Store::sealed(state.vault(), state::TRAINING, model);
     let mut keeper = Keeper::new(store, pace);
     match keeper.resume(&mut trainer) {
         Ok(None) => {}

@@ -98,6 +98,11 @@ impl Ring {
         &self.path
     }
 
+    /// All of them.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
     /// The key that is called `name`.
     pub fn key(&self, name: KeyName) -> Option<&Key> {
         self.keys.iter().find(|key| key.name() == name)

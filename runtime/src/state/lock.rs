@@ -4,6 +4,7 @@
 use std::fs::{self, Metadata};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::Error;
@@ -36,6 +37,7 @@ impl Lock {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(0o600)
             .open(path)
             .map_err(Error::io(path))?;
         match file.try_lock() {

@@ -1,19 +1,21 @@
-//! The annotation queue: requests that wait in a file until the person fills them in.
+//! The annotation queue: requests that wait in a file until the person answers them, with
+//! `homespun buffer annotate` or in a program of its own through [`read`] and [`write()`].
 //!
 //! ```text
 //! {"arrival": 17, "messages": [...], "response": "what was said",
 //!  "answer": null | "accept" | "skip" | {"preferred": "what I would have liked"}}
 //! ```
 
-use std::fs;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use zeroize::Zeroizing;
+
+use super::vault::Vault;
+use super::{Error, QUEUE};
 use crate::dialogue::Message;
-use crate::durable;
 
 /// What the person says to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,91 +43,110 @@ pub struct Request {
     pub answer: Option<Answer>,
 }
 
-/// Reads a queue; a missing file is an empty one.
+/// Reads the queue of a state; a missing file is an empty one.
 ///
 /// # Errors
-/// If a line is not a request; the message names it.
-pub fn read(path: &Path) -> Result<Vec<Request>, Error> {
-    read_json_lines(path)
+/// If it cannot be read or a line is not a request; the message names it.
+pub fn read(vault: &Vault) -> Result<Vec<Request>, Error> {
+    read_json_lines(vault, QUEUE)
 }
 
-/// The rows of a JSON Lines file; none if there is no file.
-pub(crate) fn read_json_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, Error> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(Error::Io { path: path.into(), source }),
-    };
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(i, line)| {
-            serde_json::from_str(line).map_err(|error| Error::Invalid {
-                path: path.into(),
-                field: format!("line {}", i + 1),
-                reason: error.to_string(),
-            })
-        })
-        .collect()
-}
-
-/// Replaces a queue.
+/// Replaces the queue of a state.
 ///
 /// # Errors
 /// If it cannot be written; the old one is then still there.
-pub fn write(path: &Path, requests: &[Request]) -> Result<(), Error> {
-    Ok(durable::write(path, json_lines(path, requests)?.as_bytes())?)
+pub fn write(vault: &Vault, requests: &[Request]) -> Result<(), Error> {
+    write_json_lines(vault, QUEUE, requests)
 }
 
-/// `rows` as JSON Lines.
-pub(crate) fn json_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<String, Error> {
-    let mut text = String::new();
+/// The rows of a JSON Lines file; none if there is no file.
+pub(crate) fn read_json_lines<T: DeserializeOwned>(
+    vault: &Vault,
+    name: &str,
+) -> Result<Vec<T>, Error> {
+    let Some(bytes) = vault.read(name)? else { return Ok(Vec::new()) };
+    let path = vault.path(name);
+    let blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
+    let lines = bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !blank(line));
+    lines
+        .map(|(i, line)| serde_json::from_slice(line).map_err(|error| wrong(&path, i + 1, &error)))
+        .collect()
+}
+
+/// Replaces a file by `rows` as JSON Lines.
+pub(crate) fn write_json_lines<T: Serialize>(
+    vault: &Vault,
+    name: &str,
+    rows: &[T],
+) -> Result<(), Error> {
+    let mut text = Zeroizing::new(Vec::new());
     for row in rows {
-        let line = serde_json::to_string(row).map_err(|error| Error::Invalid {
-            path: path.into(),
+        serde_json::to_writer(&mut *text, row).map_err(|error| Error::Invalid {
+            path: vault.path(name),
             field: "row".into(),
             reason: error.to_string(),
         })?;
-        text.push_str(&line);
-        text.push('\n');
+        text.push(b'\n');
     }
-    Ok(text)
+    Ok(vault.write(name, &text)?)
+}
+
+/// Line `line` is no row. What serde says of a value quotes it, which may be what the person said.
+fn wrong(path: &Path, line: usize, error: &serde_json::Error) -> Error {
+    let reason = if error.is_data() {
+        format!("a field is missing, unknown or wrong, at or before column {}", error.column())
+    } else {
+        error.to_string()
+    };
+    Error::Invalid { path: path.into(), field: format!("line {line}"), reason }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dialogue::Role;
+    use crate::seal::Key;
+    use crate::state::vault::Keys;
+
+    fn vault(folder: &tempfile::TempDir) -> Vault {
+        let keys = Keys::Given(Key::new([7; 32]));
+        Vault::open(folder.path(), &keys, "state.json").unwrap()
+    }
 
     #[test]
-    fn what_a_person_writes_by_hand_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("queue.jsonl");
+    fn what_a_person_answers_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault(&folder);
         let request = Request {
             arrival: 3,
             messages: vec![Message::new(Role::User, "Tea?")],
             response: "Any tea.".into(),
             answer: None,
         };
-        write(&path, core::slice::from_ref(&request)).unwrap();
-        let filled = fs::read_to_string(&path)
-            .unwrap()
-            .replace("\"answer\":null", "\"answer\":{\"preferred\":\"Mint tea.\"}");
-        fs::write(&path, filled).unwrap();
+        write(&vault, core::slice::from_ref(&request)).unwrap();
+        let sealed = std::fs::read(vault.path(QUEUE)).unwrap();
+        assert!(!sealed.windows(3).any(|three| three == b"Tea" || three == b"tea"));
+        let text = String::from_utf8(vault.read(QUEUE).unwrap().unwrap().to_vec()).unwrap();
+        let filled = text.replace("\"answer\":null", "\"answer\":{\"preferred\":\"Mint tea.\"}");
+        vault.write(QUEUE, filled.as_bytes()).unwrap();
         let answer = Some(Answer::Preferred("Mint tea.".into()));
-        assert_eq!(read(&path).unwrap(), [Request { answer, ..request }]);
+        assert_eq!(read(&vault).unwrap(), [Request { answer, ..request }]);
     }
 
     #[test]
-    fn a_wrong_line_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("queue.jsonl");
-        fs::write(&path, "\n{\"arrival\": -1}\n").unwrap();
-        let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains("queue.jsonl: line 2"), "{error}");
+    fn a_wrong_line_is_named_and_not_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault(&folder);
+        for line in ["{\"arrival\": \"mint tea\"}", "{\"mint tea\": 1}", "mint tea"] {
+            vault.write(QUEUE, format!("\n{line}\n").as_bytes()).unwrap();
+            let error = read(&vault).unwrap_err().to_string();
+            assert!(error.contains("queue.jsonl: line 2"), "{error}");
+            assert!(!error.contains("mint"), "{error}");
+        }
     }
 
     #[test]
     fn no_file_is_an_empty_queue() {
-        assert!(read(Path::new("no/such/queue.jsonl")).unwrap().is_empty());
+        assert!(read(&Vault::plain(Path::new("no/such"))).unwrap().is_empty());
     }
 }

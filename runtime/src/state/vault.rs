@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::durable::{self, Before, go_on};
+use crate::durable::{self, Before, go_on, make_private_folder};
 use crate::seal::ring::{self, Ring};
 use crate::seal::stream::{self, Opener, Sealer};
 use crate::seal::{Key, KeyName};
@@ -59,7 +59,7 @@ pub enum Error {
 }
 
 /// Reads and writes the files of one directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Vault {
     root: PathBuf,
     /// The keys there are; the first one seals.
@@ -70,38 +70,52 @@ pub struct Vault {
 
 impl Vault {
     /// The files in `root`. The key is the one that sealed the file `first` of it; where there is no
-    /// such file, or a plain one, a key file gets a new key.
+    /// such file, or a plain one, a key file gets a new key; a directory that is being sealed can hold
+    /// files of an earlier one, so the others are there to read.
     ///
     /// # Errors
     /// If the key file cannot be used, or does not hold the key.
     pub fn open(root: &Path, keys: &Keys, first: &str) -> Result<Self, Error> {
         let vault = |keys, file: &Path| Self { root: root.into(), keys, file: file.into() };
         let file = match keys {
-            Keys::Plain => return Ok(vault(Vec::new(), Path::new("(none)"))),
+            Keys::Plain => return Ok(Self::plain(root)),
             Keys::Given(key) => return Ok(vault(vec![key.clone()], Path::new("(the caller)"))),
             Keys::File(file) => file,
         };
         let mut ring = Ring::open(file)?;
-        let path = root.join(first);
-        let error = |source: io::Error| Error::File { path: path.clone(), source: source.into() };
-        let sealed_with = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            opened => stream::key_of(&mut opened.map_err(error)?).map_err(error)?,
-        };
-        let key = match sealed_with {
-            None => ring.add()?,
-            Some(name) => ring.key(name).cloned().ok_or_else(|| Error::NoKey {
+        let (path, sealed_with) = (root.join(first), Self::plain(root).sealed_with(first)?);
+        let keys = match sealed_with {
+            None => {
+                let earlier = ring.keys().to_vec();
+                [vec![ring.add()?], earlier].concat()
+            }
+            Some(name) => vec![ring.key(name).cloned().ok_or_else(|| Error::NoKey {
                 path: path.clone(),
                 name,
                 keys: file.clone(),
-            })?,
+            })?],
         };
-        Ok(vault(vec![key], file))
+        Ok(vault(keys, file))
+    }
+
+    /// The files in `root`, without a key.
+    pub fn plain(root: &Path) -> Self {
+        Self { root: root.into(), keys: Vec::new(), file: "(none)".into() }
     }
 
     /// Whether what is written is sealed.
     pub fn seals(&self) -> bool {
         !self.keys.is_empty()
+    }
+
+    /// The key that seals, if one does.
+    pub fn key(&self) -> Option<&Key> {
+        self.keys.first()
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where `name` is.
@@ -137,6 +151,27 @@ impl Vault {
             sealer.finish().map(drop)
         };
         durable::write_private_with(&path, sealed, before)
+    }
+
+    /// Makes the folder `name`, the person's alone, unless it is there.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn make_folder(&self, name: &str, before: Before<'_>) -> Result<(), durable::Error> {
+        make_private_folder(&self.path(name), before)
+    }
+
+    /// The key that sealed `name`; nothing where it is plain or not there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn sealed_with(&self, name: &str) -> Result<Option<KeyName>, Error> {
+        match File::open(self.path(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => file
+                .and_then(|mut file| stream::key_of(&mut file))
+                .map_err(|error| self.error(name, error)),
+        }
     }
 
     /// All of `name`; nothing where it is not there.

@@ -5,7 +5,7 @@
 //!       from  shown             held back while it ends in an unfinished character
 //! ```
 
-use super::guard::guarded;
+use super::guard::guarded_text;
 use super::{Error, Tokenizer};
 
 /// After so many ids a character that is still unfinished is taken to be broken.
@@ -20,7 +20,7 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
-        guarded(|| self.inner.decode(ids, true)).map_err(|e| self.text_error(e))
+        guarded_text(|| self.inner.decode(ids, true)).map_err(|e| self.text_error(e))
     }
 
     /// Whether `id` is a lone byte such as `<0x0A>`: a run of them is decoded as one, so that a bad

@@ -18,7 +18,7 @@ use tokenizers::{
     PostProcessorWrapper, PreTokenizedString, PreTokenizer, Token,
 };
 
-use super::guard::guarded;
+use super::guard::guarded_text;
 use super::{Error, Tokenizer};
 
 /// Token ids and where they stand in the text.
@@ -80,7 +80,7 @@ impl Tokenizer {
         literal: bool,
     ) -> Result<Encoded, Error> {
         let encoding =
-            guarded(|| self.steps(text, content, literal)).map_err(|e| self.text_error(e))?;
+            guarded_text(|| self.steps(text, content, literal)).map_err(|e| self.text_error(e))?;
         let spans = encoding.get_offsets().iter().map(|&(start, end)| start..end).collect();
         Ok(Encoded { ids: encoding.get_ids().to_vec(), spans })
     }

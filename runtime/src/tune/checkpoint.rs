@@ -11,15 +11,14 @@
 //! from the file through a small buffer and are never copied whole. Random draws need no state: order
 //! and dropout are hashes of the seed with the epoch, the step and the place.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::key::Key;
 use crate::durable::write_floats;
+use crate::state::vault::{Error, Vault};
 
 const MAGIC: &[u8; 8] = b"homespun";
 const VERSION: u32 = 2;
@@ -102,7 +101,9 @@ impl Write for Hashing<'_> {
 /// A file that is whole.
 pub(super) struct Found {
     pub(super) header: Header,
-    file: File,
+    /// What the vault calls it.
+    name: String,
+    /// Where they begin in what it holds.
     vectors: u64,
 }
 
@@ -110,11 +111,14 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// What is wrong with it, for people.
-pub(super) fn check(path: &Path) -> Result<Option<Found>, String> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(|error| error.to_string())?,
-    };
+pub(super) fn check(vault: &Vault, name: &str) -> Result<Option<Found>, String> {
+    let opened = vault.reader(name).map_err(|error| match error {
+        // The message names the file itself.
+        Error::File { source, .. } => source.to_string(),
+        Error::NoKey { name, .. } => format!("was sealed with another key, {name}"),
+        error => error.to_string(),
+    });
+    let Some(mut file) = opened? else { return Ok(None) };
     let mut start = [0; 16];
     read(&mut file, &mut start)?;
     let [magic, numbers] = [&start[..8], &start[8..]];
@@ -139,7 +143,7 @@ pub(super) fn check(path: &Path) -> Result<Option<Found>, String> {
         .iter()
         .try_fold(vectors, |sum, n| sum.checked_add(n.checked_mul(4)?))
         .ok_or("is damaged: its header has impossible lengths")?;
-    let is = file.metadata().map_err(|error| error.to_string())?.len();
+    let is = file.length;
     if bytes.checked_add(32) != Some(is) {
         return Err(format!("is damaged: {is} bytes where its header needs {bytes} and a sum"));
     }
@@ -159,10 +163,10 @@ pub(super) fn check(path: &Path) -> Result<Option<Found>, String> {
     if hash.finalize().as_slice() != sum {
         return Err("is damaged: its SHA-256 differs".to_owned());
     }
-    Ok(Some(Found { header, file, vectors }))
+    Ok(Some(Found { header, name: name.to_owned(), vectors }))
 }
 
-fn read(file: &mut File, bytes: &mut [u8]) -> Result<(), String> {
+fn read(file: &mut impl Read, bytes: &mut [u8]) -> Result<(), String> {
     file.read_exact(bytes).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => "is cut short".to_owned(),
         _ => error.to_string(),
@@ -170,16 +174,17 @@ fn read(file: &mut File, bytes: &mut [u8]) -> Result<(), String> {
 }
 
 impl Found {
-    /// Reads the vectors into `vectors`, each as long as the header says.
+    /// Reads the vectors into `vectors`, each as long as the header says, from the file in `vault`.
     ///
     /// # Errors
     /// If the file cannot be read any more.
     ///
     /// # Panics
     /// If a length differs.
-    pub(super) fn fill(&self, vectors: [&mut [f32]; VECTORS]) -> io::Result<()> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(self.vectors))?;
+    pub(super) fn fill(&self, vault: &Vault, vectors: [&mut [f32]; VECTORS]) -> io::Result<()> {
+        let opened = vault.reader(&self.name).map_err(io::Error::other)?;
+        let mut file = opened.ok_or(io::ErrorKind::NotFound)?;
+        io::copy(&mut file.by_ref().take(self.vectors), &mut io::sink())?;
         let mut from = BufReader::with_capacity(BUFFER, file);
         for (vector, &length) in vectors.into_iter().zip(&self.header.lengths) {
             assert_eq!(vector.len() as u64, length, "the checkpoint's length");

@@ -4,7 +4,8 @@
 //! FOLDER/checkpoint.0   each whole, written beside and renamed; the next one replaces the older,
 //!        checkpoint.1   so that one is there whatever happens to the newer
 //! ```
-//! The one of the higher number is loaded, the other if that one is damaged.
+//! The one of the higher number is loaded, the other if that one is damaged. Those of a state are sealed,
+//! those of `train` plain.
 
 use std::fs;
 use std::io;
@@ -14,9 +15,10 @@ use super::Trainer;
 use super::checkpoint::{self, Found, Header};
 use crate::durable::{self, Before, go_on};
 use crate::engine;
+use crate::state::vault::Vault;
 
 /// The files, of the even and of the odd numbers.
-const FILES: [&str; 2] = ["checkpoint.0", "checkpoint.1"];
+pub(crate) const FILES: [&str; 2] = ["checkpoint.0", "checkpoint.1"];
 
 /// Why a run cannot go on from a folder, or a checkpoint cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +106,10 @@ pub struct Resumed {
 /// The two generations in a folder.
 #[derive(Debug)]
 pub struct Store {
-    folder: PathBuf,
+    /// Its files: `folder` and a name each.
+    vault: Vault,
+    /// What the folder is called in the vault; nothing, where it is all of it.
+    folder: String,
     /// What tells the model from others.
     model: String,
     /// The next checkpoint's number and file.
@@ -117,12 +122,28 @@ impl Store {
     /// The store in `folder`, which is made with the first checkpoint; `model` tells the model of the
     /// run from any other.
     pub fn new(folder: &Path, model: String) -> Self {
-        Self { folder: folder.to_path_buf(), model, number: 0, slot: 0, made: false }
+        Self::sealed(&Vault::plain(folder), "", model)
+    }
+
+    /// The store in the folder that `vault` calls `folder`.
+    pub fn sealed(vault: &Vault, folder: &str, model: String) -> Self {
+        let (vault, folder) = (vault.clone(), folder.to_owned());
+        Self { vault, folder, model, number: 0, slot: 0, made: false }
     }
 
     /// Where it is.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn folder(&self) -> PathBuf {
+        if self.folder.is_empty() {
+            self.vault.root().to_owned()
+        } else {
+            self.vault.path(&self.folder)
+        }
+    }
+
+    /// What the vault calls a file.
+    fn name(&self, slot: usize) -> String {
+        let file = FILES[slot];
+        if self.folder.is_empty() { file.to_owned() } else { format!("{}/{file}", self.folder) }
     }
 
     /// Writes a checkpoint in place of the older one.
@@ -140,7 +161,7 @@ impl Store {
         before: Before<'_>,
     ) -> Result<(), Error> {
         if !self.made {
-            durable::make_folder(&self.folder, before)?;
+            durable::make_private_folder(&self.folder(), before)?;
             self.made = true;
         }
         let [first, second] = &trainer.moments;
@@ -165,8 +186,8 @@ impl Store {
             waited: judged.waited,
             lengths: vectors.map(|vector| vector.len() as u64),
         };
-        let file = self.folder.join(FILES[self.slot]);
-        durable::write_with(&file, |out| checkpoint::write(&header, vectors, out), before)?;
+        let write = |out: &mut dyn io::Write| checkpoint::write(&header, vectors, out);
+        self.vault.write_with(&self.name(self.slot), write, before)?;
         self.number += 1;
         self.slot = 1 - self.slot;
         Ok(())
@@ -187,12 +208,12 @@ impl Store {
         let mut found: Vec<(usize, Found)> = Vec::new();
         let mut damaged = Vec::new();
         for (slot, name) in FILES.into_iter().enumerate() {
-            match checkpoint::check(&self.folder.join(name)) {
+            match checkpoint::check(&self.vault, &self.name(slot)) {
                 Ok(one) => found.extend(one.map(|one| (slot, one))),
                 Err(reason) => damaged.push(format!("{name} {reason}")),
             }
         }
-        let folder = self.folder.clone();
+        let folder = self.folder();
         let newest = found.into_iter().max_by_key(|(_, one)| one.header.number);
         let Some((slot, newest)) = newest else {
             let what = damaged.join(", ");
@@ -212,7 +233,7 @@ impl Store {
             planned.map_err(|source| Error::Plan { folder: folder.clone(), source })?;
         }
         let best = trainer
-            .take(&newest)
+            .take(&self.vault, &newest)
             .map_err(|source| Error::File { file: folder.join(FILES[slot]), source })?;
         self.number = header.number + 1;
         self.slot = 1 - slot;
@@ -225,8 +246,9 @@ impl Store {
     /// # Errors
     /// If one cannot be removed.
     pub fn discard(&mut self) -> Result<(), Error> {
+        let folder = self.folder();
         for name in FILES {
-            let file = self.folder.join(name);
+            let file = folder.join(name);
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::File { file, source: error });
@@ -234,7 +256,7 @@ impl Store {
                 _ => {}
             }
         }
-        fs::remove_dir(&self.folder).ok();
+        fs::remove_dir(&folder).ok();
         self.made = false;
         Ok(())
     }
@@ -262,13 +284,13 @@ impl Trainer<'_, '_> {
     }
 
     /// Goes on from a checkpoint of this run; gives the best parameters and their loss.
-    fn take(&mut self, found: &Found) -> io::Result<Option<(f64, Vec<f32>)>> {
+    fn take(&mut self, vault: &Vault, found: &Found) -> io::Result<Option<(f64, Vec<f32>)>> {
         let header = &found.header;
         let mut best =
             vec![0.0; if header.best.is_some() { self.adapter.parameters.len() } else { 0 }];
         let gradients = if header.parts > 0 { &mut self.gradients[..] } else { &mut [] };
         let [first, second] = &mut self.moments;
-        found.fill([&mut self.adapter.parameters, first, second, gradients, &mut best])?;
+        found.fill(vault, [&mut self.adapter.parameters, first, second, gradients, &mut best])?;
         self.at = header.at as usize;
         self.step = header.step as usize;
         self.updates = header.updates;

@@ -1,0 +1,87 @@
+//! A state directory made private: modes of what is in it, and plain files of a program before sealed.
+//!
+//! ```text
+//! version 1   every file plain, modes as the process's mask left them
+//! version 2   every file but samples.img and lock sealed, or none where there is no key
+//! ```
+//! Each file is replaced whole and `state.json` is the last: cut anywhere, the next opening goes on. What
+//! the old files held stays on the disk until their blocks are used again.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::vault::Vault;
+use super::{ADAPTERS, Error, LOCK, QUEUE, RECORD, SAMPLES, SYNTHESISED, TRAINING};
+use crate::adapter::{CONFIG_FILE, TENSORS_FILE};
+use crate::durable::go_on;
+use crate::tune::store;
+
+/// Seals what another key or none sealed, `state.json` excepted.
+pub(super) fn seal_all(vault: &Vault) -> Result<(), Error> {
+    let Some(key) = vault.key() else { return Ok(()) };
+    let ours = Some(key.name());
+    for name in names(vault.root())? {
+        if vault.sealed_with(&name)? == ours {
+            continue;
+        }
+        let Some(mut from) = vault.reader(&name)? else { continue };
+        vault.write_with(&name, |out| io::copy(&mut from, out).map(drop), &mut go_on)?;
+    }
+    Ok(())
+}
+
+/// What a state can hold beside `state.json` and what is sealed elsewhere.
+fn names(root: &Path) -> Result<Vec<String>, Error> {
+    let mut names = vec![QUEUE.to_owned(), SYNTHESISED.to_owned()];
+    names.extend(store::FILES.map(|file| format!("{TRAINING}/{file}")));
+    for generation in generations(root)? {
+        names.extend([CONFIG_FILE, TENSORS_FILE].map(|file| format!("{generation}/{file}")));
+    }
+    Ok(names)
+}
+
+/// The folders of adapter generations, `adapters/0001` and so on.
+pub(super) fn generations(root: &Path) -> Result<Vec<String>, Error> {
+    let folder = root.join(ADAPTERS);
+    let mut names = Vec::new();
+    if !folder.is_dir() {
+        return Ok(names);
+    }
+    for entry in fs::read_dir(&folder).map_err(Error::io(&folder))? {
+        let entry = entry.map_err(Error::io(&folder))?;
+        if let (true, Some(name)) = (entry.path().is_dir(), entry.file_name().to_str()) {
+            names.push(format!("{ADAPTERS}/{name}"));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Makes what a state holds the person's alone. A directory that holds other things too, such as
+/// `/tmp`, keeps its mode.
+pub(super) fn make_private(root: &Path) -> Result<(), Error> {
+    let known = [RECORD, SAMPLES, QUEUE, SYNTHESISED, ADAPTERS, TRAINING, LOCK];
+    let mut own = true;
+    for entry in fs::read_dir(root).map_err(Error::io(root))? {
+        let name = entry.map_err(Error::io(root))?.file_name();
+        let name = name.to_string_lossy();
+        own &= known.contains(&&*name) || name.starts_with('.');
+    }
+    let mut folders: Vec<String> = own.then(String::new).into_iter().collect();
+    folders.extend([ADAPTERS.to_owned(), TRAINING.to_owned()]);
+    folders.extend(generations(root)?);
+    let files = [LOCK, SAMPLES, QUEUE, SYNTHESISED, RECORD].map(str::to_owned);
+    let modes = [(folders, 0o700), (files.to_vec(), 0o600)];
+    for (name, mode) in modes.iter().flat_map(|(names, mode)| names.iter().map(|n| (n, *mode))) {
+        let path = if name.is_empty() { root.to_owned() } else { root.join(name) };
+        match fs::set_permissions(&path, Permissions::from_mode(mode)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(&path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
