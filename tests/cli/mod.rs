@@ -37,8 +37,9 @@ use std::time::Instant;
 
 use homespun_runtime::builtin::{self, Size};
 use homespun_runtime::dialogue::Dialogue;
-use homespun_runtime::state::State;
+use homespun_runtime::personalize::buffer::Buffer;
 use homespun_runtime::state::vault::Keys;
+use homespun_runtime::state::{SAMPLES, State};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -206,7 +207,8 @@ pub fn open(folder: &str) -> State {
     State::open(folder.as_ref(), &Keys::File(binary::key())).expect("state")
 }
 
-/// [`contents`] of a state as they were before they were sealed, without the lock.
+/// [`contents`] of a state as they were before they were sealed, without the lock; of the image what
+/// is in its bins.
 #[track_caller]
 pub fn opened(folder: &str) -> Vec<(String, Vec<u8>)> {
     let state = open(folder);
@@ -214,10 +216,22 @@ pub fn opened(folder: &str) -> Vec<(String, Vec<u8>)> {
         contents(folder).into_iter().map(|(path, _)| path.replace(&format!("{folder}/"), ""));
     let names = names.filter(|name| name != "lock");
     let read = |name: String| {
+        if name == SAMPLES {
+            return (name, bins(&state));
+        }
         let bytes = state.vault().read(&name).expect("it opens").expect("it is there").to_vec();
         (name, bytes)
     };
     names.map(read).collect()
+}
+
+/// What is in each bin of a state's buffer.
+#[track_caller]
+fn bins(state: &State) -> Vec<u8> {
+    let mut buffer = Buffer::open(state, 0).expect("the buffer opens");
+    let held = buffer.read_all(|error| panic!("{error}"));
+    let scores = buffer.entries().map(|(bin, header)| (bin, header.scores));
+    format!("{held:?} {:?}", scores.collect::<Vec<_>>()).into_bytes()
 }
 
 /// Every file below a folder with its contents.

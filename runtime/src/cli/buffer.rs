@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use homespun_core::select::Scoring;
 use serde_json::json;
 
 use super::Outcome;
-use super::options::{KeyArgs, print_json, say};
+use super::inspect;
+use super::options::{KeyArgs, LexiconArgs, print_json, say};
 use crate::durable;
+use crate::lexicon::Table;
 use crate::personalize::annotate::{Person, Reply};
 use crate::personalize::buffer::{Buffer, Held};
+use crate::personalize::score;
 use crate::samples::Flags;
 use crate::state::State;
 
@@ -17,9 +21,9 @@ use crate::state::State;
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  homespun buffer --state me list")]
 pub(crate) struct Args {
-    /// The state directory
+    /// The state directory; not for `inspect` and `verify`
     #[arg(long, value_name = "DIR")]
-    state: PathBuf,
+    state: Option<PathBuf>,
     #[command(flatten)]
     key: KeyArgs,
     #[command(subcommand)]
@@ -44,6 +48,26 @@ enum Command {
     /// Ask, here, for every annotation that is missing
     #[command(after_help = "Example:\n  homespun buffer --state me annotate")]
     Annotate,
+    /// What an image holds: capacity, wear, generations, domains, ages, scores
+    #[command(after_help = "Example:\n  homespun buffer inspect me/samples.img")]
+    Inspect {
+        /// The image
+        image: PathBuf,
+        #[command(flatten)]
+        lexicons: LexiconArgs,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every record of an image and check that it is whole
+    #[command(after_help = "Example:\n  homespun buffer verify me/samples.img")]
+    Verify {
+        /// The image
+        image: PathBuf,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Write the buffered dialogues as JSON Lines
     #[command(after_help = "Example:\n  homespun buffer --state me export kept.jsonl")]
     Export {
@@ -53,15 +77,32 @@ enum Command {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
-    let mut state = State::open(&args.state, &args.key.get()?)?;
+    let command = match args.command {
+        Command::Inspect { image, lexicons, json } => {
+            return inspect::inspect(&image, &args.key, &lexicons.open()?, json);
+        }
+        Command::Verify { image, json } => return inspect::verify(&image, &args.key, json),
+        command => command,
+    };
+    let root = args.state.ok_or("--state: which state directory?")?;
+    let mut state = State::open(&root, &args.key.get()?)?;
     // Embeddings are not looked at here, so their length does not matter.
     let mut buffer = Buffer::open(&state, 0)?;
-    match args.command {
+    match command {
+        // Those two are done above.
+        Command::Inspect { .. } | Command::Verify { .. } => Ok(()),
         Command::List { json } => list(&mut buffer, json),
         Command::Show { bin } => show(&mut buffer, bin),
         Command::Annotate => annotate(&mut state, &mut buffer),
         Command::Export { file } => export(&mut buffer, &file),
     }
+}
+
+/// Whether `book` has the lexicons that the state's dialogues were scored by.
+pub(crate) fn knows(state: &State, book: &Table) -> bool {
+    let mine = score::fingerprint(Scoring::default(), book);
+    let words = |fingerprint: &str| fingerprint.rsplit(' ').next().map(str::to_owned);
+    words(&mine) == words(&state.record.scoring)
 }
 
 fn status(held: &Held) -> &'static str {

@@ -7,7 +7,9 @@ mod chat;
 mod demo;
 mod evaluate;
 mod experiment;
+mod forget;
 mod generate;
+mod inspect;
 mod interrupt;
 mod logits;
 mod merge;
@@ -15,6 +17,7 @@ mod options;
 mod personalize;
 mod plan;
 mod quantize;
+mod relearn;
 mod render;
 mod rouge;
 mod score;
@@ -57,6 +60,7 @@ enum Command {
     Experiment(experiment::Args),
     Rouge(rouge::Args),
     Buffer(buffer::Args),
+    Forget(forget::Args),
     Adapter(adapter::Args),
     Merge(merge::Args),
     Bench(bench::Args),
@@ -85,6 +89,7 @@ impl Cli {
             Command::Experiment(args) => experiment::run(args, machine),
             Command::Rouge(args) => rouge::run(args),
             Command::Buffer(args) => buffer::run(args),
+            Command::Forget(args) => forget::run(args, machine),
             Command::Adapter(args) => adapter::run(args),
             Command::Merge(args) => merge::run(args, machine),
             Command::Bench(args) => bench::run(args, machine),

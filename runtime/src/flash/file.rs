@@ -5,7 +5,7 @@
 //! writes every byte, so that a disk without room says so then. The file is not locked here.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use embedded_storage::nor_flash::{
@@ -78,12 +78,13 @@ impl NorFlashError for FileError {
 }
 
 impl<const WRITE: usize, const ERASE: usize> FileFlash<WRITE, ERASE> {
-    /// Makes an erased image of `capacity` bytes.
+    /// Makes an erased image of `capacity` bytes, its owner's alone.
     ///
     /// # Errors
     /// If the file is there already, cannot be made or has no room on the disk; no file is left then.
     pub fn create(path: &Path, capacity: usize) -> Result<Self, FileError> {
-        let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
         let mut flash = Self::of(path, &options, "create")?;
         flash.capacity = capacity;
         let filled = flash.check_length(capacity as u64).and_then(|()| flash.fill(0, capacity));

@@ -9,8 +9,8 @@ use super::score::Features;
 use crate::dialogue::{Dialogue, Message, Role};
 use crate::samples::file::{self, FileSamples, OpenError};
 use crate::samples::{self, BinInfo, Flags, Messages, RECORD_BYTES, Sample};
-use crate::state::State;
 use crate::state::queue::Answer;
+use crate::state::{State, image};
 
 /// Why the buffer cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +89,7 @@ impl Buffer {
     /// If the image cannot be made, or is no buffer of this geometry.
     pub fn open(state: &State, dim: usize) -> Result<Self, Error> {
         let (path, bins) = (state.samples(), state.record.bins);
-        let samples =
-            if path.exists() { file::open(&path, None)? } else { file::create(&path, bins, None)? };
+        let samples = image::open(state.vault(), bins)?;
         let scratch = vec![0.0; scratch_len(samples.bins(), dim)];
         Ok(Self { samples, path, scratch, record: vec![0; RECORD_BYTES] })
     }

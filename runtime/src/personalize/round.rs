@@ -25,6 +25,7 @@ use crate::dialogue::{Dialogue, Role};
 use crate::durable::go_on;
 use crate::engine::Engine;
 use crate::progress::{self, Progress};
+use crate::state::seen::Seen;
 use crate::state::{self, State};
 use crate::tune::pace::Keeper;
 use crate::tune::store::{Judged, Store};
@@ -113,11 +114,19 @@ pub fn round(
     engine.prepare(&mut start)?;
     if let Some(tuned) = tune(engine, start, &train, &held_out, rounds, state, &mut report)? {
         let generation = state.record.generation + 1;
-        let (folder, vault) = (state.adapter(generation), state.vault());
+        let (folder, vault) = (state.adapter(generation), state.vault().clone());
         // A folder that no record names is what a cut round left behind.
         remove(&vault.path(&folder))?;
         vault.make_folder(state::ADAPTERS, &mut go_on)?;
-        tuned.save_in(vault, &folder, engine.base().config())?;
+        tuned.save_in(&vault, &folder, engine.base().config())?;
+        // It goes on from the adapter before, so it has seen what that one saw.
+        let before = state.current_adapter();
+        let before = before.map(|before| Seen::read(&vault, &before)).transpose()?.flatten();
+        let mut seen = before.unwrap_or_default();
+        for one in &held {
+            seen.add(&mut state.record, one.arrival)?;
+        }
+        seen.write(&vault, &folder)?;
         state.record.generation = generation;
         report.installed = true;
     }

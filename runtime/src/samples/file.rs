@@ -44,8 +44,8 @@ pub fn create(path: &Path, bins: usize, seal: Option<&Seal>) -> Result<FileSampl
     open(path, seal)
 }
 
-/// Opens the image at `path`; one of version 1 becomes one of this version first, sealed if there is
-/// a key.
+/// Opens the image at `path`; one of version 1, or a plain one where there is a key, becomes one of
+/// this version first, sealed if there is a key.
 ///
 /// # Errors
 /// If there is none, or it is no buffer that can be used, or its key is another.
@@ -53,10 +53,11 @@ pub fn open(path: &Path, seal: Option<&Seal>) -> Result<FileSamples, OpenError> 
     match mount(path, FileFlash::open(path)?, seal) {
         Err(OpenError::Samples { error: Error::Version { found: 1 }, .. }) => {
             migrate(path, seal)?;
-            mount(path, FileFlash::open(path)?, seal)
         }
-        opened => opened,
+        Err(OpenError::Samples { error: Error::Plain, .. }) => seal_plain(path, seal)?,
+        opened => return opened,
     }
+    mount(path, FileFlash::open(path)?, seal)
 }
 
 /// Opens the image at `path` to look at: without a key, what is sealed stays so.
@@ -77,6 +78,24 @@ fn migrate(path: &Path, seal: Option<&Seal>) -> Result<(), OpenError> {
         for bin in old.used() {
             match old.read(&mut flash, bin, &mut record) {
                 // It was lost before: the bin is free now.
+                Err(Error::Corrupt { .. }) => {}
+                sample => drop(new.put(bin, &sample?)?),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Puts a sealed image in the place of a plain one.
+fn seal_plain(path: &Path, seal: Option<&Seal>) -> Result<(), OpenError> {
+    let mut plain = mount(path, FileFlash::open(path)?, None)?;
+    build(path, plain.bins(), seal, |new| {
+        let mut record = vec![0; RECORD_BYTES];
+        let mut used: Vec<_> =
+            plain.entries().map(|(bin, info)| (info.header().generation, bin)).collect();
+        used.sort_unstable();
+        for (_, bin) in used {
+            match plain.read(bin, &mut record) {
                 Err(Error::Corrupt { .. }) => {}
                 sample => drop(new.put(bin, &sample?)?),
             }
@@ -226,6 +245,12 @@ mod tests {
                 let sample = samples.read(1, &mut record).unwrap();
                 assert_eq!(sample.preferred, Some("Rather mint, s'il vous plaît."));
                 assert_eq!((sample.arrival, sample.messages.count()), (4, 4));
+            }
+            if key.is_none() {
+                // A plain one is sealed once there is a key.
+                let mut samples = open(&path, Some(&seal(4))).unwrap();
+                assert_eq!((samples.is_sealed(), samples.entries().count()), (true, 3));
+                assert!(samples.read(0, &mut vec![0; RECORD_BYTES]).is_ok());
             }
             assert_eq!(
                 std::fs::read_dir(folder.path()).unwrap().count(),

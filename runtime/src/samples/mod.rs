@@ -133,6 +133,11 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
         self.common.sealed
     }
 
+    /// Whether records are sealed and there is no key.
+    pub fn is_blind(&self) -> bool {
+        matches!(self.access, Access::Blind)
+    }
+
     /// Slots in which something lies that is no record: a put that was cut, or a record that was
     /// damaged and is lost.
     pub fn damaged(&self) -> usize {

@@ -136,6 +136,20 @@ impl core::fmt::Debug for Key {
     }
 }
 
+impl KeyName {
+    /// The name that is written as 16 hexadecimal digits; `None` where it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut name = [0; 8];
+        if text.len() != 16 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, at) in name.iter_mut().zip((0..16).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+        }
+        Some(Self(name))
+    }
+}
+
 impl core::fmt::Display for KeyName {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -239,5 +253,7 @@ mod tests {
         let printed = format!("{:?}", key(3));
         assert_eq!(printed, format!("Key({})", key(3).name()));
         assert!(!printed.contains("0303"));
+        assert_eq!(KeyName::parse(&key(3).name().to_string()), Some(key(3).name()));
+        assert_eq!(KeyName::parse("").or(KeyName::parse("0123456789abcdeg")), None);
     }
 }

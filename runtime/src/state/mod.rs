@@ -4,18 +4,23 @@
 //! STATE/              mode 0700; s: sealed (see `vault`), each under its own name
 //!   lock                an advisory lock; holds the pid of the process that uses the directory
 //!   state.json        s version, hashes of base, tokenizer and template, where the stream stands
-//!   samples.img         the sample buffer: a flash image (see `samples`)
+//!   samples.img       s the sample buffer: a flash image, each record sealed (see `samples`)
 //!   queue.jsonl       s annotation requests that wait for the person (see `queue`)
 //!   synthesised.jsonl s questions that the model wrote, each with the sample it came from
-//!   adapters/0001/    s adapter generations, PEFT's two files; `state.json` names the current one
+//!   adapters/0001/    s adapter generations: PEFT's two files, and what it has `seen`; `state.json` names
+//!                       the current one
 //!   training/         s two generations of the checkpoint of a round that was interrupted
 //! ```
 //! Every file but the image and the lock is replaced whole (temp, fsync, rename); `state.json` is
 //! written last, so what it names is there. Files have mode 0600.
 
+pub mod forget;
+pub(crate) mod image;
 mod lock;
 pub mod queue;
 mod record;
+mod rekey;
+pub mod seen;
 mod upgrade;
 pub mod vault;
 
@@ -24,6 +29,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::durable;
+use crate::samples::file::OpenError;
+use crate::seal::KeyName;
+use crate::seal::ring::Ring;
 pub use lock::Lock;
 pub(crate) use queue::{read_json_lines, write_json_lines};
 pub use record::{Base, Record};
@@ -68,6 +76,9 @@ pub enum Error {
     /// A file cannot be read or sealed.
     #[error(transparent)]
     Vault(#[from] vault::Error),
+    /// The sample buffer.
+    #[error(transparent)]
+    Samples(#[from] OpenError),
     /// `state.json` is not what this program writes.
     #[error("{path}: {field}: {reason}")]
     Invalid {
@@ -114,6 +125,7 @@ impl State {
         let mut state = Self::read(root, keys, Lock::take(root)?)?;
         state.sweep()?;
         state.seal(keys)?;
+        state.go_on(keys)?;
         Ok(state)
     }
 
@@ -161,17 +173,22 @@ impl State {
             }
         }
         state.seal(keys)?;
+        state.go_on(keys)?;
         Ok(state)
     }
 
     /// The state that is in `root`; a plain record is read before a key is made for it.
     fn read(root: &Path, keys: &Keys, lock: Lock) -> Result<Self, Error> {
         let plain = Vault::plain(root);
-        let vault = match plain.sealed_with(RECORD)? {
+        let mut vault = match plain.sealed_with(RECORD)? {
             Some(_) => Vault::open(root, keys, RECORD)?,
             None => plain,
         };
         let record = Record::read(&vault)?;
+        if let (Keys::File(file), Some(name)) = (keys, KeyName::parse(&record.previous_key)) {
+            let ring = Ring::open(file).map_err(vault::Error::Ring)?;
+            ring.key(name).into_iter().for_each(|key| vault.read_with(key.clone()));
+        }
         Ok(Self { vault, record, _lock: lock })
     }
 
@@ -183,6 +200,9 @@ impl State {
         self.vault = Vault::open(self.root(), keys, RECORD)?;
         upgrade::make_private(self.root())?;
         upgrade::seal_all(&self.vault)?;
+        if self.samples().exists() {
+            image::open(&self.vault, self.record.bins)?;
+        }
         self.record.version = record::VERSION;
         self.save()
     }
@@ -252,7 +272,8 @@ impl State {
 
     /// The current adapter's folder, if a round has made one.
     pub fn current_adapter(&self) -> Option<String> {
-        (self.record.generation > 0).then(|| self.adapter(self.record.generation))
+        (self.record.generation > self.record.restarted_at)
+            .then(|| self.adapter(self.record.generation))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::forget::Pending;
 use super::vault::Vault;
 use super::{Error, RECORD};
 
@@ -69,6 +70,18 @@ pub struct Record {
     /// What dialogues are scored by: the entropy and a hash of the lexicons.
     #[serde(default)]
     pub scoring: String,
+    /// The generation at which the adapter started again from the base.
+    #[serde(default)]
+    pub restarted_at: u64,
+    /// The key of the hashes of what adapters saw; empty before the first.
+    #[serde(default)]
+    pub seen_key: String,
+    /// A forgetting that has begun.
+    #[serde(default)]
+    pub forgetting: Option<Pending>,
+    /// The name of the key that still seals some files; empty where none does.
+    #[serde(default)]
+    pub previous_key: String,
 }
 
 impl Record {
@@ -96,6 +109,10 @@ impl Record {
             rouge1_before: None,
             held_out_hash: String::new(),
             scoring: String::new(),
+            restarted_at: 0,
+            seen_key: String::new(),
+            forgetting: None,
+            previous_key: String::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 1   every file plain, modes as the process's mask left them
-//! version 2   every file but samples.img and lock sealed, or none where there is no key
+//! version 2   every file but the lock sealed, or none where there is no key
 //! ```
 //! Each file is replaced whole and `state.json` is the last: cut anywhere, the next opening goes on. What
 //! the old files held stays on the disk until their blocks are used again.
@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::vault::Vault;
-use super::{ADAPTERS, Error, LOCK, QUEUE, RECORD, SAMPLES, SYNTHESISED, TRAINING};
+use super::{ADAPTERS, Error, LOCK, QUEUE, RECORD, SAMPLES, SYNTHESISED, TRAINING, seen};
 use crate::adapter::{CONFIG_FILE, TENSORS_FILE};
 use crate::durable::go_on;
 use crate::tune::store;
@@ -37,7 +37,9 @@ fn names(root: &Path) -> Result<Vec<String>, Error> {
     let mut names = vec![QUEUE.to_owned(), SYNTHESISED.to_owned()];
     names.extend(store::FILES.map(|file| format!("{TRAINING}/{file}")));
     for generation in generations(root)? {
-        names.extend([CONFIG_FILE, TENSORS_FILE].map(|file| format!("{generation}/{file}")));
+        names.extend(
+            [CONFIG_FILE, TENSORS_FILE, seen::FILE].map(|file| format!("{generation}/{file}")),
+        );
     }
     Ok(names)
 }

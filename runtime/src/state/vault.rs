@@ -113,6 +113,26 @@ impl Vault {
         self.keys.first()
     }
 
+    /// Seals with `key` from now on; what the keys before sealed can still be read.
+    pub(super) fn seal_with(&mut self, key: Key) {
+        self.keys.insert(0, key);
+    }
+
+    /// Reads with `key` too.
+    pub(super) fn read_with(&mut self, key: Key) {
+        self.keys.push(key);
+    }
+
+    /// Reads with the key called `name` no more.
+    pub(super) fn drop_key(&mut self, name: KeyName) {
+        self.keys.retain(|key| key.name() != name);
+    }
+
+    /// The key called `name`, if it is there.
+    pub(super) fn find(&self, name: KeyName) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name() == name)
+    }
+
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
