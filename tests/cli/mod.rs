@@ -15,6 +15,7 @@ mod binary;
 mod chat;
 mod demo;
 mod experiment;
+mod forget;
 mod help;
 mod identity;
 mod interrupt;

@@ -14,7 +14,7 @@ use crate::adapter::Adapter;
 use crate::durable;
 use crate::engine::{self};
 
-/// Write the logits of given tokens as a safetensors file with the tensor `logits` (T, V)
+/// Write the logits of given tokens as a safetensors file
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  homespun logits --model builtin --tokens 1,2,3 --out logits.safetensors"

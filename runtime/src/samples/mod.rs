@@ -27,6 +27,7 @@
 use embedded_storage::nor_flash::NorFlash;
 
 pub mod crc;
+mod erase;
 mod error;
 #[cfg(feature = "std")]
 pub mod file;

@@ -255,6 +255,12 @@ impl<'s, const R: usize, const W: usize, const E: usize> Search<'s, R, W, E> {
             self.apply(&mut samples, op).map_err(|error| format!("then {op:?}: {error}"))?;
             now = now.after(op);
         }
+        if now.sealed {
+            // Whatever was cut, a new key leaves nothing that only the old one opens.
+            now.key += 1;
+            let rekeyed = samples.rekey(Key::new([now.key; 32]), &mut self.scratch);
+            rekeyed.map_err(|error| format!("then rekey: {error}"))?;
+        }
         let flash = self.unmount(samples);
         self.checked(flash, &now, None).map(drop)
     }
