@@ -20,6 +20,7 @@ mod help;
 mod identity;
 mod interrupt;
 mod merge;
+mod moving;
 mod personalize;
 mod plan;
 mod quantise;

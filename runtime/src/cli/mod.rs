@@ -21,6 +21,7 @@ mod relearn;
 mod render;
 mod rouge;
 mod score;
+mod state;
 mod train;
 mod verify;
 
@@ -61,6 +62,7 @@ enum Command {
     Rouge(rouge::Args),
     Buffer(buffer::Args),
     Forget(forget::Args),
+    State(state::Args),
     Adapter(adapter::Args),
     Merge(merge::Args),
     Bench(bench::Args),
@@ -89,6 +91,7 @@ impl Cli {
             Command::Experiment(args) => experiment::run(args, machine),
             Command::Rouge(args) => rouge::run(args),
             Command::Buffer(args) => buffer::run(args),
+            Command::State(args) => state::run(args, machine),
             Command::Forget(args) => forget::run(args, machine),
             Command::Adapter(args) => adapter::run(args),
             Command::Merge(args) => merge::run(args, machine),

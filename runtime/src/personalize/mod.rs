@@ -10,6 +10,7 @@ pub mod annotate;
 pub mod buffer;
 pub mod evaluate;
 pub mod presets;
+pub mod rebase;
 pub mod round;
 pub mod score;
 pub mod synthesise;

@@ -147,6 +147,16 @@ impl Flags {
     /// The person said what would have been better than the reply.
     pub const CORRECTED: Flags = Flags(8);
 
+    /// As they are stored.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// As they were stored.
+    pub const fn from_bits(bits: u16) -> Flags {
+        Flags(bits)
+    }
+
     /// These and `other`.
     #[must_use]
     pub const fn with(self, other: Flags) -> Flags {

@@ -17,6 +17,7 @@
 pub mod forget;
 pub(crate) mod image;
 mod lock;
+pub mod moving;
 pub mod queue;
 mod record;
 mod rekey;
@@ -220,26 +221,7 @@ impl State {
     /// # Errors
     /// If a hash differs; the message names which.
     pub fn expect_base(&self, base: &Base) -> Result<(), Error> {
-        let ours = &self.record.base;
-        for (field, ours, theirs) in [
-            ("base.weights", &ours.weights, &base.weights),
-            ("base.tokenizer", &ours.tokenizer, &base.tokenizer),
-            ("base.template", &ours.template, &base.template),
-        ] {
-            if ours != theirs {
-                let hint = if field == "base.weights" {
-                    " (a quantised copy is another model)"
-                } else {
-                    ""
-                };
-                return Err(Error::Invalid {
-                    path: self.vault.path(RECORD),
-                    field: field.into(),
-                    reason: format!("the state belongs to {ours}, the model is {theirs}{hint}"),
-                });
-            }
-        }
-        Ok(())
+        self.record.expect_base(&self.vault.path(RECORD), base)
     }
 
     /// Writes `state.json`.

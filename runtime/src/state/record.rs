@@ -1,5 +1,7 @@
 //! `state.json`: what a state was made with, and where its stream stands.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::forget::Pending;
@@ -114,6 +116,33 @@ impl Record {
             forgetting: None,
             previous_key: String::new(),
         }
+    }
+
+    /// Refuses another base than the record's, in a message that names `path`.
+    ///
+    /// # Errors
+    /// If a hash differs; the message names which.
+    pub(crate) fn expect_base(&self, path: &Path, base: &Base) -> Result<(), Error> {
+        let ours = &self.base;
+        for (field, ours, theirs) in [
+            ("base.weights", &ours.weights, &base.weights),
+            ("base.tokenizer", &ours.tokenizer, &base.tokenizer),
+            ("base.template", &ours.template, &base.template),
+        ] {
+            if ours != theirs {
+                let hint = if field == "base.weights" {
+                    " (a quantised copy is another model)"
+                } else {
+                    ""
+                };
+                return Err(Error::Invalid {
+                    path: path.into(),
+                    field: field.into(),
+                    reason: format!("the state belongs to {ours}, the model is {theirs}{hint}"),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The record in `vault`.
