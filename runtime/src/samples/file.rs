@@ -174,7 +174,7 @@ fn refused(path: &Path, error: Error<FileError>) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::tests::golden;
+    use crate::samples::tests::golden::golden;
     use crate::samples::{Message, Messages, Sample};
     use crate::seal::{Key, system_random};
 

@@ -9,6 +9,7 @@ use homespun_core::select::{Domain, Scores};
 mod basic;
 mod cuts;
 mod flips;
+pub(super) mod golden;
 mod harness;
 mod random;
 mod worn;
@@ -117,21 +118,4 @@ impl Dialogue {
             && found.preferred == ours.preferred
             && found.embedding.iter().eq(self.embedding.iter().copied())
     }
-}
-
-/// The image that is kept in hexadecimal at `path`: rows of an address and 32 bytes, what is erased left
-/// out.
-pub(super) fn golden(text: &str) -> Vec<u8> {
-    let mut lines = text.lines();
-    let length = lines.next().and_then(|line| line.strip_prefix("length ")?.parse().ok());
-    let mut image = vec![0xFF; length.unwrap()];
-    for line in lines.filter(|line| !line.is_empty()) {
-        let (address, row) = line.split_once(' ').unwrap();
-        let address = usize::from_str_radix(address, 16).unwrap();
-        for (i, two) in row.as_bytes().chunks(2).enumerate() {
-            let digits = core::str::from_utf8(two).unwrap();
-            image[address + i] = u8::from_str_radix(digits, 16).unwrap();
-        }
-    }
-    image
 }
