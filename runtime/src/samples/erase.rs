@@ -6,7 +6,7 @@ use super::header::{HEADER_BYTES, Header};
 use super::layout::{self, BinInfo, NO_SLOT, SlotState};
 use super::plant::{Bug, planted};
 use super::put::Content;
-use super::{Access, Error, Samples, Seal, format};
+use super::{Access, Error, Samples, format};
 use crate::flash::io;
 use crate::seal::Key;
 
@@ -52,20 +52,16 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
     pub fn rekey(&mut self, key: Key, scratch: &mut [u8]) -> Result<usize, Error<F::Error>> {
         let name = key.name();
         let mut lost = 0;
-        match &mut self.access {
-            Access::Sealed(seal) if seal.key.name() == name => {}
+        let Access::Sealed(keys) = &self.access else { return Err(Error::Plain) };
+        if keys.current.0 != name && keys.previous.is_some() {
             // One that was cut is ended first: there is room for one previous key.
-            Access::Sealed(Seal { key, previous: Some(_), .. }) => {
-                let unfinished = key.clone();
-                lost += self.rekey(unfinished, scratch)?;
-            }
-            Access::Sealed(_) => {}
-            _ => return Err(Error::Plain),
+            let unfinished = keys.current.1.clone();
+            lost += self.rekey(unfinished, scratch)?;
         }
-        if let Access::Sealed(seal) = &mut self.access
-            && seal.key.name() != name
+        if let Access::Sealed(keys) = &mut self.access
+            && keys.current.0 != name
         {
-            seal.previous = Some(core::mem::replace(&mut seal.key, key));
+            keys.previous = Some(core::mem::replace(&mut keys.current, (name, key)));
         }
         for bin in 0..self.bins() {
             if self.info(bin).is_none_or(|info| info.header.key == name) {
@@ -90,8 +86,8 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
                 self.clear(old)?;
             }
         }
-        if let Access::Sealed(seal) = &mut self.access {
-            seal.previous = None;
+        if let Access::Sealed(keys) = &mut self.access {
+            keys.previous = None;
         }
         Ok(lost)
     }

@@ -96,18 +96,35 @@ enum Access {
     /// They are plain.
     Plain,
     /// They are sealed, and here are the keys.
-    Sealed(Seal),
+    Sealed(Keys),
     /// They are sealed, and there is no key: sizes, generations and CRCs can be seen.
     Blind,
+}
+
+/// [`Seal`] with the keys' names, which are not worked out for every record.
+#[derive(Clone, Debug)]
+struct Keys {
+    current: (KeyName, Key),
+    previous: Option<(KeyName, Key)>,
+    random: Random,
+}
+
+impl From<Seal> for Keys {
+    fn from(seal: Seal) -> Self {
+        let named = |key: Key| (key.name(), key);
+        let Seal { key, previous, random } = seal;
+        Keys { current: named(key), previous: previous.map(named), random }
+    }
 }
 
 impl Access {
     /// The key of a record, `None` where it is plain.
     fn key(&self, name: KeyName) -> Result<Option<&Key>, KeyName> {
         match self {
-            Access::Sealed(seal) if name != NO_KEY => {
-                let keys = [Some(&seal.key), seal.previous.as_ref()];
-                keys.into_iter().flatten().find(|key| key.name() == name).map(Some).ok_or(name)
+            Access::Sealed(keys) if name != NO_KEY => {
+                let keys = [Some(&keys.current), keys.previous.as_ref()];
+                let found = keys.into_iter().flatten().find(|(one, _)| *one == name);
+                found.map(|(_, key)| Some(key)).ok_or(name)
             }
             Access::Plain if name == NO_KEY => Ok(None),
             _ => Err(name),

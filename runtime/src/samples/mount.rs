@@ -34,7 +34,7 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
     /// # Errors
     /// As [`mount`](Self::mount); and if a record was sealed with another key, or they are plain.
     pub fn mount_sealed(flash: F, index: I, seal: Seal) -> Result<Self, Error<F::Error>> {
-        Self::mount_with(flash, index, Access::Sealed(seal))
+        Self::mount_with(flash, index, Access::Sealed(seal.into()))
     }
 
     /// Opens any buffer to look at: what is sealed stays so, and cannot be read or written.

@@ -102,8 +102,8 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
         content: &Content<'_>,
     ) -> Result<Header, Error<F::Error>> {
         let mut sealing = self.sealing(&header)?;
-        if let Some(sealing) = &sealing {
-            header.key = sealing.key.name();
+        if let Access::Sealed(keys) = &self.access {
+            header.key = keys.current.0;
         }
         self.prepare(slot)?;
         let start = self.slot_start(slot);
@@ -152,19 +152,19 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
 
     /// What seals the record of `header`: a key and a nonce of its own.
     fn sealing(&self, header: &Header) -> Result<Option<Sealing>, Error<F::Error>> {
-        let seal = match &self.access {
+        let keys = match &self.access {
             Access::Plain => return Ok(None),
             Access::Blind => return Err(Error::Sealed),
-            Access::Sealed(seal) => seal,
+            Access::Sealed(keys) => keys,
         };
         let mut nonce = [0; NONCE_BYTES];
-        (seal.random)(&mut nonce).map_err(|_| Error::Random)?;
+        (keys.random)(&mut nonce).map_err(|_| Error::Random)?;
         if planted(Bug::NonceFromGeneration) {
             nonce = [0; NONCE_BYTES];
             nonce[..8].copy_from_slice(&header.generation.to_le_bytes());
         }
         let (text_tag, embedding_tag) = ([0; TAG_BYTES], [0; TAG_BYTES]);
-        Ok(Some(Sealing { key: seal.key.clone(), nonce, text_tag, embedding_tag }))
+        Ok(Some(Sealing { key: keys.current.1.clone(), nonce, text_tag, embedding_tag }))
     }
 
     /// Writes what was held back.

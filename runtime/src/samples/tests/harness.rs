@@ -193,8 +193,8 @@ impl<'s, const R: usize, const W: usize, const E: usize> Search<'s, R, W, E> {
             }
             Remove(bin) => samples.remove(bin),
             Rekey => {
-                let Access::Sealed(Seal { key, .. }) = &samples.access else { return Ok(()) };
-                let next = Key::new([key.bytes()[0] + 1; 32]);
+                let Access::Sealed(keys) = &samples.access else { return Ok(()) };
+                let next = Key::new([keys.current.1.bytes()[0] + 1; 32]);
                 samples.rekey(next, &mut self.scratch).map(drop)
             }
         }
