@@ -17,7 +17,7 @@ use crate::personalize::score;
 use crate::samples::Flags;
 use crate::state::State;
 
-/// Look into the sample buffer, annotate what is in it, export it
+/// Look into the sample buffer, annotate, export
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  homespun buffer --state me list")]
 pub(crate) struct Args {

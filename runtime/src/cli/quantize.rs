@@ -10,7 +10,7 @@ use super::options::{Machine, is_builtin, open_weights, print_json, say};
 use crate::checkpoint::Quantization;
 use crate::quantize::{self, Files, Report};
 
-/// Write a model with 8 or 4 bits a weight, as a folder that every command opens
+/// Write a model with 8 or 4 bits a weight
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  homespun quantize --model builtin --to q8 --out model-q8")]
 pub(crate) struct Args {

@@ -10,7 +10,7 @@ use super::Outcome;
 use super::options::print_json;
 use crate::personalize::evaluate::rouge1;
 
-/// ROUGE-1 F1 of each pair of texts, as Google's rouge_score computes it without stemming
+/// ROUGE-1 F1 of each pair of texts, as Google's rouge_score has it without stemming
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  homespun rouge --pairs pairs.jsonl")]
 pub(crate) struct Args {

@@ -10,7 +10,7 @@ use super::options::{Machine, open_weights, print_json, say};
 use crate::checkpoint::Checkpoint;
 use crate::quantize::{self, Comparison, Hashes, Verdict};
 
-/// Check every weight and hash of a model; compare it with another by its text
+/// Check every weight of a model; compare it with another by its text
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  homespun verify --model model-q8 --against model --tokens 20000 --json"

@@ -83,10 +83,10 @@ pub fn import<E: From<Error>>(
         let at = entries.iter().position(|(one, _)| one == name);
         at.map(|at| entries.swap_remove(at).1)
     };
-    let missing = |name: &str| Error::from(invalid(file, name, "is not in the file".into()));
+    let missing = |name: &str| invalid(file, name, "is not in the file".into());
     let record = take(RECORD).ok_or_else(|| missing(RECORD))?;
     let mut record: Record = serde_json::from_slice(&record)
-        .map_err(|error| Error::from(invalid(file, RECORD, error.to_string())))?;
+        .map_err(|error| invalid(file, RECORD, error.to_string()))?;
     let samples = take(SAMPLES).ok_or_else(|| missing(SAMPLES))?;
     let mut rows = rows::parse(file, &samples)?;
     change(&mut record, &mut rows)?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! write   NAME sealed under its own name (see `seal::stream`), mode 0600; temp, fsync, rename
-//! read    NAME, whichever key of the ring sealed it; a plain file of an earlier state as it is
+//! read    NAME, whichever key of the ring sealed it; a plain file only while the state is a plain one
 //! ```
 //! A name is a path relative to the directory, with `/` between folders: it is associated with what is
 //! sealed, so that no file can take another's place.
@@ -66,6 +66,8 @@ pub struct Vault {
     keys: Vec<Key>,
     /// Where they are from, for messages.
     file: PathBuf,
+    /// Whether a plain file is refused: where the first one is sealed, all are.
+    strict: bool,
 }
 
 impl Vault {
@@ -76,14 +78,16 @@ impl Vault {
     /// # Errors
     /// If the key file cannot be used, or does not hold the key.
     pub fn open(root: &Path, keys: &Keys, first: &str) -> Result<Self, Error> {
-        let vault = |keys, file: &Path| Self { root: root.into(), keys, file: file.into() };
+        let sealed_with = Self::plain(root).sealed_with(first)?;
+        let strict = sealed_with.is_some();
+        let vault = |keys, file: &Path| Self { root: root.into(), keys, file: file.into(), strict };
         let file = match keys {
             Keys::Plain => return Ok(Self::plain(root)),
             Keys::Given(key) => return Ok(vault(vec![key.clone()], Path::new("(the caller)"))),
             Keys::File(file) => file,
         };
         let mut ring = Ring::open(file)?;
-        let (path, sealed_with) = (root.join(first), Self::plain(root).sealed_with(first)?);
+        let path = root.join(first);
         let keys = match sealed_with {
             None => {
                 let earlier = ring.keys().to_vec();
@@ -100,7 +104,7 @@ impl Vault {
 
     /// The files in `root`, without a key.
     pub fn plain(root: &Path) -> Self {
-        Self { root: root.into(), keys: Vec::new(), file: "(none)".into() }
+        Self { root: root.into(), keys: Vec::new(), file: "(none)".into(), strict: false }
     }
 
     /// Whether what is written is sealed.
@@ -219,6 +223,9 @@ impl Vault {
         let length = file.metadata().map_err(io)?.len();
         let mut file = BufReader::new(file);
         if !stream::is_sealed(io::BufRead::fill_buf(&mut file).map_err(io)?) {
+            if self.strict {
+                return Err(Error::File { path, source: stream::Error::NotSealed });
+            }
             return Ok(Some(Reader { from: From::Plain(file), length }));
         }
         let keys = |name| self.keys.iter().find(|key| key.name() == name);
@@ -309,6 +316,12 @@ mod tests {
         assert_eq!(vault.read("state.json").unwrap().unwrap().as_slice(), b"{}");
         vault.write("state.json", b"{ }").unwrap();
         assert!(stream::is_sealed(&fs::read(root.join("state.json")).unwrap()));
+        // Once the first one is sealed, a plain one was put there by somebody else.
+        fs::write(root.join("queue.jsonl"), b"{}").unwrap();
+        assert_eq!(vault.read("queue.jsonl").unwrap().unwrap().as_slice(), b"{}");
+        let vault = Vault::open(root, &Keys::File(keys.clone()), "state.json").unwrap();
+        let error = vault.read("queue.jsonl").unwrap_err().to_string();
+        assert!(error.contains("queue.jsonl") && error.contains("no sealed file"), "{error}");
         let plain = Vault::open(root, &Keys::Plain, "state.json").unwrap();
         assert!(matches!(plain.read("state.json"), Err(Error::NoKey { .. })));
         plain.write("other", b"text").unwrap();
