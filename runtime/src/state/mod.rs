@@ -16,6 +16,7 @@
 
 pub mod forget;
 pub(crate) mod image;
+mod keys;
 mod lock;
 pub mod moving;
 pub mod queue;
@@ -32,7 +33,6 @@ use std::path::{Path, PathBuf};
 use crate::durable;
 use crate::samples::file::OpenError;
 use crate::seal::KeyName;
-use crate::seal::ring::Ring;
 pub use lock::Lock;
 pub(crate) use queue::{read_json_lines, write_json_lines};
 pub use record::{Base, Record};
@@ -186,9 +186,8 @@ impl State {
             None => plain,
         };
         let record = Record::read(&vault)?;
-        if let (Keys::File(file), Some(name)) = (keys, KeyName::parse(&record.previous_key)) {
-            let ring = Ring::open(file).map_err(vault::Error::Ring)?;
-            ring.key(name).into_iter().for_each(|key| vault.read_with(key.clone()));
+        if let Some(name) = KeyName::parse(&record.previous_key) {
+            keys.find(name)?.into_iter().for_each(|key| vault.read_with(key));
         }
         Ok(Self { vault, record, _lock: lock })
     }
@@ -199,6 +198,7 @@ impl State {
             return Ok(());
         }
         self.vault = Vault::open(self.root(), keys, RECORD)?;
+        upgrade::find_keys(&mut self.vault, keys)?;
         upgrade::make_private(self.root())?;
         upgrade::seal_all(&self.vault)?;
         if self.samples().exists() {

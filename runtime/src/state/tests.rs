@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::seal::Key;
 use crate::seal::stream::is_sealed;
+use vault::Ask;
 
 fn keys() -> Keys {
     Keys::Given(Key::new([5; 32]))
@@ -181,4 +182,59 @@ fn a_new_state_is_the_persons_alone_and_a_folder_with_other_things_keeps_its_mod
         drop(State::open_or_create(&root, record(), false, &keys()).unwrap());
         assert_eq!(mode(&root), expected, "{name}");
     }
+}
+
+/// Keys as a secure element would keep them.
+fn kept() -> (Keys, std::sync::Arc<std::sync::Mutex<Vec<Key>>>) {
+    let all = std::sync::Arc::new(std::sync::Mutex::new(Vec::<Key>::new()));
+    let inside = std::sync::Arc::clone(&all);
+    let keeper = move |ask| {
+        let mut all = inside.lock().unwrap();
+        Ok(match ask {
+            Ask::New => {
+                let made = Key::new([40 + all.len() as u8 * 3; 32]);
+                all.push(made.clone());
+                Some(made)
+            }
+            Ask::Find(name) => all.iter().find(|key| key.name() == name).cloned(),
+            Ask::Destroy(name) => {
+                all.retain(|key| key.name() != name);
+                None
+            }
+        })
+    };
+    (Keys::Kept(std::sync::Arc::new(keeper)), all)
+}
+
+#[test]
+fn a_keeper_of_keys_is_asked_for_them_and_to_destroy_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, all) = kept();
+    let root = folder.path().join("state");
+    let mut state = State::open_or_create(&root, record(), false, &keys).unwrap();
+    state.vault().write(QUEUE, b"").unwrap();
+    let first = state.vault().key().unwrap().name();
+    state.forget(&forget::What::All, &keys).unwrap();
+    assert!(all.lock().unwrap().iter().all(|key| key.name() != first), "it was destroyed");
+    assert_eq!(all.lock().unwrap().len(), 1);
+    drop(state);
+    let state = State::open(&root, &keys).unwrap();
+    assert_ne!(state.vault().key().unwrap().name(), first);
+    assert_eq!(state.vault().sealed_with(QUEUE).unwrap(), state.vault().key().map(Key::name));
+    drop(state);
+    all.lock().unwrap().clear();
+    let error = State::open(&root, &keys).unwrap_err().to_string();
+    assert!(error.contains("state.json") && error.contains("the caller"), "{error}");
+    // A plain state is sealed with one, and goes on where that was cut.
+    let (keys, all) = kept();
+    let root = folder.path().join("plain");
+    let names = plain(&root);
+    let cut = Vault::open(&root, &keys, RECORD).unwrap();
+    cut.write("queue.jsonl", b"mint tea in queue.jsonl").unwrap();
+    let state = State::open(&root, &keys).unwrap();
+    for name in names {
+        assert!(state.vault().read(name).unwrap().is_some());
+        assert_eq!(state.vault().sealed_with(name).unwrap(), state.vault().key().map(Key::name));
+    }
+    assert_eq!(all.lock().unwrap().len(), 2);
 }

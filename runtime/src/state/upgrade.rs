@@ -12,10 +12,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::keys::Keys;
 use super::vault::Vault;
 use super::{ADAPTERS, Error, LOCK, QUEUE, RECORD, SAMPLES, SYNTHESISED, TRAINING, seen};
 use crate::adapter::{CONFIG_FILE, TENSORS_FILE};
 use crate::durable::go_on;
+use crate::samples::file;
 use crate::tune::store;
 
 /// Seals what another key or none sealed, `state.json` excepted.
@@ -28,6 +30,26 @@ pub(super) fn seal_all(vault: &Vault) -> Result<(), Error> {
         }
         let Some(mut from) = vault.reader(&name)? else { continue };
         vault.write_with(&name, |out| io::copy(&mut from, out).map(drop), &mut go_on)?;
+    }
+    Ok(())
+}
+
+/// Takes in the keys of files that an earlier sealing sealed, before it was cut.
+pub(super) fn find_keys(vault: &mut Vault, keys: &Keys) -> Result<(), Error> {
+    let mut sealed_with = Vec::new();
+    for name in names(vault.root())? {
+        sealed_with.extend(vault.sealed_with(&name)?);
+    }
+    // An image of a version before, or a broken one, has no key to be found.
+    if let Ok(image) = file::open_blind(&vault.path(SAMPLES)) {
+        sealed_with.extend(image.entries().map(|(_, info)| info.header().key));
+    }
+    for name in sealed_with {
+        if vault.find(name).is_none()
+            && let Some(key) = keys.find(name)?
+        {
+            vault.read_with(key);
+        }
     }
     Ok(())
 }

@@ -14,20 +14,11 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::durable::{self, Before, go_on, make_private_folder};
-use crate::seal::ring::{self, Ring};
+use crate::seal::ring;
 use crate::seal::stream::{self, Opener, Sealer};
 use crate::seal::{Key, KeyName};
 
-/// Where the key comes from.
-#[derive(Clone, Debug)]
-pub enum Keys {
-    /// A key file; one that is not there is made when a state is.
-    File(PathBuf),
-    /// The caller's own: from a TPM, a secure element, a person's memory.
-    Given(Key),
-    /// None: files are plain. For scratch states that hold no person.
-    Plain,
-}
+pub use super::keys::{Ask, Keeper, Keys};
 
 /// Why a file of a state cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -72,34 +63,23 @@ pub struct Vault {
 
 impl Vault {
     /// The files in `root`. The key is the one that sealed the file `first` of it; where there is no
-    /// such file, or a plain one, a key file gets a new key; a directory that is being sealed can hold
-    /// files of an earlier one, so the others are there to read.
+    /// such file, or a plain one, it is a new one.
     ///
     /// # Errors
     /// If the key file cannot be used, or does not hold the key.
     pub fn open(root: &Path, keys: &Keys, first: &str) -> Result<Self, Error> {
-        let sealed_with = Self::plain(root).sealed_with(first)?;
-        let strict = sealed_with.is_some();
-        let vault = |keys, file: &Path| Self { root: root.into(), keys, file: file.into(), strict };
-        let file = match keys {
-            Keys::Plain => return Ok(Self::plain(root)),
-            Keys::Given(key) => return Ok(vault(vec![key.clone()], Path::new("(the caller)"))),
-            Keys::File(file) => file,
-        };
-        let mut ring = Ring::open(file)?;
-        let path = root.join(first);
-        let keys = match sealed_with {
-            None => {
-                let earlier = ring.keys().to_vec();
-                [vec![ring.add()?], earlier].concat()
+        if matches!(keys, Keys::Plain) {
+            return Ok(Self::plain(root));
+        }
+        let (sealed_with, file) = (Self::plain(root).sealed_with(first)?, keys.place().to_owned());
+        let found = match sealed_with {
+            None => keys.make()?.into_iter().collect(),
+            Some(name) => {
+                let error = || Error::NoKey { path: root.join(first), name, keys: file.clone() };
+                vec![keys.find(name)?.ok_or_else(error)?]
             }
-            Some(name) => vec![ring.key(name).cloned().ok_or_else(|| Error::NoKey {
-                path: path.clone(),
-                name,
-                keys: file.clone(),
-            })?],
         };
-        Ok(vault(keys, file))
+        Ok(Self { root: root.into(), keys: found, file, strict: sealed_with.is_some() })
     }
 
     /// The files in `root`, without a key.
