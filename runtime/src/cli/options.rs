@@ -2,6 +2,7 @@
 
 mod adapter;
 mod key;
+mod learn;
 
 use core::fmt::Display;
 use std::io::Write;
@@ -23,6 +24,7 @@ use crate::pool::Threads;
 use crate::tune::Budget;
 pub(crate) use adapter::{AdapterArgs, AdaptersArgs, AnyBase, VariantArgs};
 pub(crate) use key::KeyArgs;
+pub(crate) use learn::LearnArgs;
 
 /// More threads than any CPU has, and fewer than make a system refuse them.
 const MAX_THREADS: usize = 1024;

@@ -13,18 +13,18 @@ use sha2::{Digest, Sha256};
 use super::Outcome;
 use super::interrupt::{InterruptArgs, stopped};
 use super::options::{
-    KeyArgs, LexiconArgs, Machine, MemoryArgs, ModelArgs, ScoringArgs, VariantArgs, print_json, say,
+    KeyArgs, LearnArgs, LexiconArgs, Machine, MemoryArgs, ModelArgs, ScoringArgs, VariantArgs,
+    print_json, say,
 };
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
 use crate::engine::{Engine, Sampling};
 use crate::memory::Watch;
 use crate::personalize::annotate::Person;
-use crate::personalize::presets::{self, Plan, Trigger};
+use crate::personalize::presets::{Plan, Trigger};
 use crate::personalize::{self, Rounds, Selection, Stream, evaluate, round, score};
 use crate::progress::Progress;
 use crate::state::{Record, State};
-use crate::tune::Length;
 
 /// Learn a person from a stream of dialogues: select, annotate, synthesise, fine-tune
 #[derive(clap::Args)]
@@ -42,9 +42,8 @@ pub(crate) struct Args {
     state: PathBuf,
     #[command(flatten)]
     key: KeyArgs,
-    /// paper or everyday
-    #[arg(long, value_name = "NAME", default_value = "everyday")]
-    preset: String,
+    #[command(flatten)]
+    learn: LearnArgs,
     /// Bins of the sample buffer, 22 KiB each [default: 128, or what the state has]
     #[arg(long, value_name = "N")]
     bins: Option<usize>,
@@ -74,15 +73,6 @@ pub(crate) struct Args {
     /// Compare dissimilarities as they were at arrival, not against the buffer as it is
     #[arg(long)]
     frozen_dissimilarity: bool,
-    /// Learning rate [default: the preset's]
-    #[arg(long, value_name = "F")]
-    lr: Option<f64>,
-    /// Most epochs of a round [default: the preset's]
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// Dialogues of a training step [default: the preset's]
-    #[arg(long, value_name = "N")]
-    batch: Option<usize>,
     /// Rank of the adapter [default: the preset's]
     #[arg(long, value_name = "N")]
     rank: Option<usize>,
@@ -249,8 +239,7 @@ fn round_line(state: &State, report: &round::Report) -> String {
 
 impl Args {
     fn plan(&self) -> Result<Plan, String> {
-        let mut plan = presets::named(&self.preset)
-            .ok_or_else(|| format!("--preset: {:?} is not paper or everyday", self.preset))?;
+        let mut plan = self.learn.plan()?;
         let check = |ok: bool, flag: &str, what: &str| {
             if ok { Ok(()) } else { Err(format!("--{flag}: must be {what}")) }
         };
@@ -260,27 +249,15 @@ impl Args {
         check(self.bins != Some(0), "bins", "at least 1")?;
         check(self.bins.is_none_or(|n| n < 65_535), "bins", "below 65535")?;
         check(self.round != Some(0), "round", "at least 1")?;
-        check(self.epochs != Some(0), "epochs", "at least 1")?;
-        check(self.batch != Some(0), "batch", "at least 1")?;
         check(self.rank.is_none_or(|n| (1..=4096).contains(&n)), "rank", "between 1 and 4096")?;
         check(self.max_length.is_none_or(|n| n > 1), "max-length", "at least 2")?;
-        check(
-            self.lr.is_none_or(|lr| lr.is_finite() && lr >= 0.0),
-            "lr",
-            "a number of at least 0",
-        )?;
         if let Some(round) = self.round {
             plan.trigger = Trigger::Dialogues(round);
-        }
-        if let Some(epochs) = self.epochs {
-            plan.train.length = Length::Epochs(epochs);
         }
         if let Some(loss) = &self.loss {
             plan.mode = super::train::loss_mode(loss)?;
         }
         plan.synth = self.synth;
-        plan.train.lr = self.lr.unwrap_or(plan.train.lr);
-        plan.train.batch = self.batch.unwrap_or(plan.train.batch);
         let preset = plan.lora;
         let rank = self.rank.unwrap_or(preset.rank);
         let lora = self.variant.of(LoraConfig { rank, ..preset });

@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::interrupt::{InterruptArgs, stopped};
-use super::options::{Machine, MemoryArgs, is_builtin, say};
+use super::options::{LearnArgs, Machine, MemoryArgs, is_builtin, say};
 use crate::engine::{Base, Engine};
 use crate::personalize::annotate::Person;
 use crate::personalize::buffer::Buffer;
-use crate::personalize::presets::{self, Plan};
+use crate::personalize::presets::Plan;
 use crate::personalize::round::{self, Report};
 use crate::personalize::{self, Rounds};
 use crate::state::State;
-use crate::tune::Length;
 use crate::tune::pace::Cause;
 
 /// How to learn again.
@@ -21,18 +20,8 @@ pub(crate) struct RelearnArgs {
     /// Learn again at once, on this base: a Hugging Face folder, or `builtin`
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// paper or everyday
-    #[arg(long, value_name = "NAME", default_value = "everyday")]
-    preset: String,
-    /// Learning rate [default: the preset's]
-    #[arg(long, value_name = "F")]
-    lr: Option<f64>,
-    /// Most epochs [default: the preset's]
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// Dialogues of a training step [default: the preset's]
-    #[arg(long, value_name = "N")]
-    batch: Option<usize>,
+    #[command(flatten)]
+    learn: LearnArgs,
     #[command(flatten)]
     memory: MemoryArgs,
     #[command(flatten)]
@@ -52,20 +41,7 @@ pub(crate) enum Relearned {
 impl RelearnArgs {
     /// Whether the options are in range.
     pub(crate) fn check(&self) -> Result<Plan, String> {
-        let mut plan = presets::named(&self.preset)
-            .ok_or_else(|| format!("--preset: {:?} is not paper or everyday", self.preset))?;
-        for (flag, value) in [("epochs", self.epochs), ("batch", self.batch)] {
-            if value == Some(0) {
-                return Err(format!("--{flag}: must be at least 1"));
-            }
-        }
-        if self.lr.is_some_and(|lr| !lr.is_finite() || lr < 0.0) {
-            return Err("--lr: must be a number of at least 0".into());
-        }
-        plan.train.lr = self.lr.unwrap_or(plan.train.lr);
-        plan.train.batch = self.batch.unwrap_or(plan.train.batch);
-        plan.train.length = self.epochs.map_or(plan.train.length, Length::Epochs);
-        Ok(plan)
+        self.learn.plan()
     }
 
     /// The base, if one is named.
