@@ -29,6 +29,8 @@ pub mod flash;
 #[cfg(feature = "std")]
 pub mod lexicon;
 #[cfg(feature = "std")]
+pub mod live;
+#[cfg(feature = "std")]
 pub mod memory;
 #[cfg(feature = "std")]
 pub mod merge;

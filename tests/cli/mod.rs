@@ -19,6 +19,7 @@ mod forget;
 mod help;
 mod identity;
 mod interrupt;
+mod live;
 mod merge;
 mod moving;
 mod personalize;

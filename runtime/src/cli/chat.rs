@@ -1,23 +1,43 @@
-//! `homespun chat`: talk with a model in the terminal.
+//! `homespun chat`: talk with a model in the terminal; with a state, with one that learns.
 
+mod line;
+mod talk;
+
+use core::time::Duration;
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
 use super::Outcome;
-use super::options::{AdaptersArgs, FastArgs, Machine, ModelArgs, SamplingArgs};
+use super::interrupt::time;
+use super::options::{
+    AdaptersArgs, FastArgs, LearnArgs, Machine, MemoryArgs, ModelArgs, SamplingArgs,
+};
+use super::person::PersonArgs;
 use crate::adapter::Adapter;
 use crate::dialogue::{Message, Role};
-use crate::engine::Engine;
+use crate::engine::{Base, Engine, Sampling, Session};
+use line::{Line, chosen};
+use talk::Talk;
 
 /// Talk with a model; replies stream as they are written
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  homespun chat --model builtin\n\nIn the chat: /new starts afresh, /exit or end of input ends. With --adapter A --adapter B it begins with A; /adapter lists them, /adapter 2 or /adapter B goes on with B, /adapter none with the base."
+    after_help = "Example:\n  homespun chat --model builtin\n\nIn the chat: /new starts afresh, /exit or end of input ends. With --adapter A --adapter B it begins with A; /adapter lists them, /adapter 2 or /adapter B goes on with B, /adapter none with the base.\n\nWith --state DIR it talks with what the state has learned, and each finished dialogue is scored and offered to the buffer. /good and /better TEXT say what you think of the last reply, /forget keeps nothing of this dialogue, /learn learns now and goes on with what came of it."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     adapters: AdaptersArgs,
+    /// Talk with the person of this state directory, and learn; made if it is not there
+    #[arg(long, value_name = "DIR", conflicts_with = "adapter")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    person: PersonArgs,
+    /// With --state: a dialogue is finished after so long without a word, such as 10m
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    idle: Duration,
     /// An instruction before the first turn
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
@@ -25,49 +45,113 @@ pub(crate) struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     precision: FastArgs,
+    #[command(flatten)]
+    learn: LearnArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    let plan = args.learn.plan()?;
     let precision = args.precision.get()?;
-    let mut sampling = args.sampling.get();
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
-    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_precision(precision);
-    let adapters = args.adapters.load(&engine)?;
+    let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let book = args.person.book()?;
+    // What is learned, and what is scored, is computed exactly; replies are written fast.
+    let exact = engine.with_budget(args.memory.get()?);
+    let engine = engine.with_precision(precision);
     let opening: Vec<Message> =
         args.system.iter().map(|text| Message::new(Role::System, text.as_str())).collect();
-    let mut messages = opening.clone();
-    let mut session = engine.session(adapters.first().map(|(_, adapter)| adapter));
-    let terminal = std::io::stdin().is_terminal();
-    let mut lines = std::io::stdin().lock().lines();
+    let mut voice = Voice { base: &base, engine, sampling: args.sampling.get() };
+    let Some(root) = &args.state else {
+        let adapters = args.adapters.load(&engine)?;
+        return voice.plain(&adapters, &opening);
+    };
+    let live = args.person.live(root, exact, &base, &book)?;
+    let mut talk = Talk::new(live, opening, &plan);
+    let lines = lines();
     loop {
-        if terminal {
-            eprint!("> ");
-        }
-        let Some(line) = lines.next() else { break };
-        let line = line?;
-        match Line::of(line.trim()) {
-            Line::Nothing => continue,
-            Line::Exit => break,
-            Line::New => {
-                messages.clone_from(&opening);
-                continue;
+        // Learned anew, it goes on with what came of it.
+        let adapter = talk.adapter()?;
+        let mut session = engine.session(adapter.as_ref());
+        loop {
+            let line = match next(&lines, talk.is_open().then_some(args.idle)) {
+                Next::Line(line) => line?,
+                Next::Idle => {
+                    talk.finish()?;
+                    continue;
+                }
+                Next::End => return Ok(talk.finish()?),
+            };
+            match Line::of(line.trim()) {
+                Line::Nothing => {}
+                Line::Exit => return Ok(talk.finish()?),
+                Line::New => talk.finish()?,
+                Line::Good => talk.good()?,
+                Line::Better(text) => talk.better(text)?,
+                Line::Forget => talk.forget()?,
+                Line::Learn if talk.learn()? => break,
+                Line::Learn => {}
+                Line::Adapter(_) => eprintln!("/adapter: with --state it is the state's own"),
+                Line::Text(text) => {
+                    talk.ask(text);
+                    let reply = voice.reply(&mut session, talk.messages())?;
+                    talk.replied(reply);
+                }
             }
-            Line::Adapter(name) => {
-                match chosen(&adapters, name) {
+        }
+    }
+}
+
+/// What writes replies.
+struct Voice<'e> {
+    base: &'e Base,
+    engine: Engine<'e>,
+    sampling: Sampling,
+}
+
+impl Voice<'_> {
+    /// A chat without a state.
+    fn plain(&mut self, adapters: &[(String, Adapter)], opening: &[Message]) -> Outcome {
+        let mut messages = opening.to_vec();
+        let engine = self.engine;
+        let mut session = engine.session(adapters.first().map(|(_, adapter)| adapter));
+        let lines = lines();
+        while let Next::Line(line) = next(&lines, None) {
+            match Line::of(line?.trim()) {
+                Line::Nothing => {}
+                Line::Exit => break,
+                Line::New => messages = opening.to_vec(),
+                Line::Adapter(name) => match chosen(adapters, name) {
                     Ok(adapter) => session.set_adapter(adapter),
                     Err(message) => eprintln!("{message}"),
+                },
+                Line::Good | Line::Better(_) | Line::Forget | Line::Learn => {
+                    eprintln!("without --state nothing is kept and nothing is learned");
                 }
-                continue;
+                Line::Text(text) => {
+                    messages.push(Message::new(Role::User, text));
+                    let reply = self.reply(&mut session, &messages)?;
+                    messages.push(Message::new(Role::Assistant, reply));
+                }
             }
-            Line::Text(text) => messages.push(Message::new(Role::User, text)),
         }
-        let ids = base.prompt(&messages, engine.room(sampling.max_tokens))?;
+        Ok(())
+    }
+
+    /// Writes the reply to `messages` as it comes, and gives it.
+    fn reply(
+        &mut self,
+        session: &mut Session<'_>,
+        messages: &[Message],
+    ) -> Result<String, Box<dyn core::error::Error>> {
+        let ids = self.base.prompt(messages, self.engine.room(self.sampling.max_tokens))?;
         let mut stdout = std::io::stdout().lock();
-        let mut stream = base.tokenizer().stream();
+        let mut stream = self.base.tokenizer().stream();
         let mut reply = String::new();
-        session.generate(&ids, &sampling, &mut |token| {
+        session.generate(&ids, &self.sampling, &mut |token| {
             let text = stream.push(token)?;
             reply.push_str(&text);
             write!(stdout, "{text}")?;
@@ -77,93 +161,43 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         let rest = stream.finish()?;
         writeln!(stdout, "{rest}")?;
         reply.push_str(&rest);
-        messages.push(Message::new(Role::Assistant, reply.trim()));
         // Another turn draws other numbers, the same ones for the same seed and turn.
-        sampling.seed = sampling.seed.wrapping_add(1);
-    }
-    Ok(())
-}
-
-/// What a line says.
-#[derive(Debug, PartialEq)]
-enum Line<'l> {
-    Nothing,
-    Exit,
-    New,
-    /// A number, a name, `none`, or nothing to ask for the list.
-    Adapter(&'l str),
-    Text(&'l str),
-}
-
-impl<'l> Line<'l> {
-    fn of(line: &'l str) -> Self {
-        match line.split_once(char::is_whitespace).unwrap_or((line, "")) {
-            ("", _) => Self::Nothing,
-            ("/exit", "") => Self::Exit,
-            ("/new", "") => Self::New,
-            ("/adapter", name) => Self::Adapter(name.trim()),
-            _ => Self::Text(line),
-        }
+        self.sampling.seed = self.sampling.seed.wrapping_add(1);
+        Ok(reply.trim().to_owned())
     }
 }
 
-/// The adapter that `name` names, counting from 1; no adapter is the base. What is wrong else.
-fn chosen<'a>(
-    adapters: &'a [(String, Adapter)],
-    name: &str,
-) -> Result<Option<&'a Adapter>, String> {
-    if name == "none" {
-        return Ok(None);
-    }
-    let numbered = |number: usize| adapters.get(number.checked_sub(1)?);
-    let named = || adapters.iter().find(|(known, _)| known == name);
-    match named().or_else(|| numbered(name.parse().ok()?)) {
-        Some((_, adapter)) => Ok(Some(adapter)),
-        None => {
-            let known =
-                adapters.iter().enumerate().map(|(i, (name, _))| format!("{} {name}", i + 1));
-            let known = known.chain(["none".to_owned()]).collect::<Vec<_>>().join(", ");
-            let wrong = if name.is_empty() { String::new() } else { format!("no {name:?} here; ") };
-            Err(format!("/adapter: {wrong}there are {known}"))
-        }
-    }
+/// What comes next.
+enum Next {
+    Line(std::io::Result<String>),
+    /// Nothing was said for so long.
+    Idle,
+    End,
 }
 
-#[cfg(test)]
-mod tests {
-    use homespun_core::lora::{LoraConfig, Targets};
-
-    use super::*;
-
-    #[test]
-    fn a_line_is_a_command_or_is_said() {
-        assert_eq!(Line::of(""), Line::Nothing);
-        assert_eq!(Line::of("/exit"), Line::Exit);
-        assert_eq!(Line::of("/new"), Line::New);
-        assert_eq!(Line::of("/adapter  two"), Line::Adapter("two"));
-        assert_eq!(Line::of("/adapter"), Line::Adapter(""));
-        for text in ["hello", "/exit now", "/adapters", "what is /new"] {
-            assert_eq!(Line::of(text), Line::Text(text));
+/// The lines of standard input, read beside what else is done.
+fn lines() -> Receiver<std::io::Result<String>> {
+    let (send, receive) = mpsc::sync_channel(0);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            if send.send(line).is_err() {
+                break;
+            }
         }
+    });
+    receive
+}
+
+fn next(lines: &Receiver<std::io::Result<String>>, idle: Option<Duration>) -> Next {
+    if std::io::stdin().is_terminal() {
+        eprint!("> ");
     }
-
-    #[test]
-    fn an_adapter_is_chosen_by_name_or_number() {
-        let adapter = |rank| {
-            let config = LoraConfig::new(rank, 1.0, 0.0, Targets::ALL);
-            Adapter { config, parameters: Vec::new(), base: None, trained_on: None }
-        };
-        let adapters = [("me".to_owned(), adapter(1)), ("you".to_owned(), adapter(2))];
-        let rank = |name: &str| {
-            chosen(&adapters, name).map(|adapter| adapter.map(|adapter| adapter.config.rank))
-        };
-        assert_eq!((rank("1"), rank("me")), (Ok(Some(1)), Ok(Some(1))));
-        assert_eq!((rank("2"), rank("you")), (Ok(Some(2)), Ok(Some(2))));
-        assert_eq!(rank("none"), Ok(None));
-        let all = "there are 1 me, 2 you, none";
-        assert_eq!(rank(""), Err(format!("/adapter: {all}")));
-        for wrong in ["0", "3", "us"] {
-            assert_eq!(rank(wrong), Err(format!("/adapter: no {wrong:?} here; {all}")));
-        }
+    match idle {
+        None => lines.recv().map_or(Next::End, Next::Line),
+        Some(idle) => match lines.recv_timeout(idle) {
+            Ok(line) => Next::Line(line),
+            Err(RecvTimeoutError::Timeout) => Next::Idle,
+            Err(RecvTimeoutError::Disconnected) => Next::End,
+        },
     }
 }

@@ -13,13 +13,16 @@ mod inspect;
 mod interrupt;
 mod logits;
 mod merge;
+mod observe;
 mod options;
+mod person;
 mod personalize;
 mod plan;
 mod quantize;
 mod relearn;
 mod render;
 mod rouge;
+mod round;
 mod score;
 mod state;
 mod train;
@@ -56,6 +59,8 @@ enum Command {
     Score(score::Args),
     Train(train::Args),
     Personalize(personalize::Args),
+    Observe(observe::Args),
+    Round(round::Args),
     Plan(plan::Args),
     Evaluate(evaluate::Args),
     Experiment(experiment::Args),
@@ -86,6 +91,8 @@ impl Cli {
             Command::Score(args) => score::run(args, machine),
             Command::Train(args) => train::run(args, machine),
             Command::Personalize(args) => personalize::run(args, machine),
+            Command::Observe(args) => observe::run(args, machine),
+            Command::Round(args) => round::run(args, machine),
             Command::Plan(args) => plan::run(args, machine),
             Command::Evaluate(args) => evaluate::run(args, machine),
             Command::Experiment(args) => experiment::run(args, machine),

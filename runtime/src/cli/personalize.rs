@@ -5,8 +5,6 @@ use std::time::Instant;
 
 use homespun_boards::HOST;
 use homespun_core::lora::{LoraConfig, Scaling};
-use homespun_core::select::Policy;
-use homespun_core::select::policy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -105,7 +103,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let plan = args.plan()?;
     let stop = args.interrupt.stop()?;
     let scoring = args.scoring.get()?;
-    let policy = policy_named(&args.policy)?;
+    let policy = super::person::named(&args.policy)?;
     let base = args.model.open()?;
     let layers = base.layers()?;
     let pool = machine.pool()?;
@@ -214,14 +212,8 @@ fn held_out_hash(dialogues: &[Dialogue], plan: &Plan) -> String {
     format!("{:x}", hash.finalize())
 }
 
-fn policy_named(name: &str) -> Result<&'static Policy, String> {
-    Policy::named(name).ok_or_else(|| {
-        let names = policy::ALL.map(|policy| policy.name).join(", ");
-        format!("--policy: {name:?} is not one of {names}")
-    })
-}
-
-fn round_line(state: &State, report: &round::Report) -> String {
+/// What a round did, in a line.
+pub(super) fn round_line(state: &State, report: &round::Report) -> String {
     let what = if report.installed { "installed" } else { "nothing installed" };
     format!(
         "round {} at dialogue {}: {} requests, {} dialogues and {} synthesised questions, \

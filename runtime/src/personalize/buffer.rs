@@ -1,14 +1,14 @@
 //! The sample buffer with owned dialogues: what the rounds of a device with a file system use.
 
+use homespun_core::select::Setting;
 use homespun_core::select::policy::scratch_len;
-use homespun_core::select::{Setting, Verdict};
 
 use super::Selection;
 use super::annotate::Question;
 use super::score::Features;
 use crate::dialogue::{Dialogue, Message, Role};
 use crate::samples::file::{self, FileSamples, OpenError};
-use crate::samples::{self, BinInfo, Flags, Messages, RECORD_BYTES, Sample};
+use crate::samples::{self, BinInfo, Flags, Messages, Observed, RECORD_BYTES, Sample};
 use crate::state::queue::Answer;
 use crate::state::{State, image};
 
@@ -122,7 +122,7 @@ impl Buffer {
             .map_err(|source| Error::Samples { path: path.clone(), source })
     }
 
-    /// Offers a dialogue; gives the verdict and how many of its messages did not fit.
+    /// Offers a dialogue.
     ///
     /// # Errors
     /// If the image cannot be read or written; the buffer is then as it was.
@@ -133,7 +133,7 @@ impl Buffer {
         arrival: u64,
         dialogue: &Dialogue,
         features: &Features,
-    ) -> Result<(Verdict, usize), Error> {
+    ) -> Result<Observed, Error> {
         let messages = lend(&dialogue.messages);
         let sample = Sample {
             id: arrival,
@@ -144,10 +144,9 @@ impl Buffer {
         };
         let Self { samples, path, scratch, .. } = self;
         let mut setting = Setting { seed, frozen: selection.frozen, scratch };
-        let observed = samples
+        samples
             .observe(selection.policy, &sample, &features.embedding, &mut setting)
-            .map_err(|source| Error::Samples { path: path.clone(), source })?;
-        Ok((observed.verdict, observed.lost_turns))
+            .map_err(|source| Error::Samples { path: path.clone(), source })
     }
 
     /// What is in `bin`.
@@ -189,6 +188,15 @@ impl Buffer {
     /// What the index knows of each bin in use: bin and header.
     pub fn entries(&self) -> impl Iterator<Item = (usize, &samples::header::Header)> {
         self.samples.entries().map(|(bin, info)| (bin, info.header()))
+    }
+
+    /// Empties `bin`.
+    ///
+    /// # Errors
+    /// If the image cannot be written.
+    pub fn remove(&mut self, bin: usize) -> Result<(), Error> {
+        let Self { samples, path, .. } = self;
+        samples.remove(bin).map_err(|source| Error::Samples { path: path.clone(), source })
     }
 
     /// Writes the person's answer to `held` into its bin.

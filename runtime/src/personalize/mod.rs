@@ -195,7 +195,7 @@ pub fn run(
                 progress.say(&format!("dialogue {}: {error}; left out", at + 1));
                 (Verdict::Drop, 0)
             }
-            observed => observed?,
+            observed => observed.map(|observed| (observed.verdict, observed.lost_turns))?,
         };
         let stored = verdict != Verdict::Drop;
         state.record.accepted += u64::from(stored);

@@ -1,0 +1,151 @@
+//! A conversation that is learned from.
+//!
+//! ```text
+//! dialogue   from the first word to /new, /exit or a long silence; then it is offered to the buffer
+//! /good      so far it is offered now, with its last reply accepted
+//! /better    so far it is offered now, with what the reply should have been; the talk goes on from that
+//! /forget    nothing is kept of it, nor of what was offered of it before
+//! ```
+//! What was offered is not offered again unless more was said. Lines on standard error have numbers, and
+//! no text.
+
+use homespun_core::select::Verdict;
+
+use crate::adapter::Adapter;
+use crate::dialogue::{Dialogue, Message, Role};
+use crate::live::Live;
+use crate::personalize::presets::Plan;
+use crate::personalize::{Error, Rounds};
+use crate::state::queue::Answer;
+use crate::tune::pace::{Every, Pace, Stop};
+use crate::tune::rest::Limits;
+
+pub(super) struct Talk<'e> {
+    live: Live<'e>,
+    opening: Vec<Message>,
+    messages: Vec<Message>,
+    /// Messages of this dialogue that were offered, and as which arrivals.
+    offered: usize,
+    arrivals: Vec<u64>,
+    plan: &'e Plan,
+}
+
+impl<'e> Talk<'e> {
+    pub(super) fn new(live: Live<'e>, opening: Vec<Message>, plan: &'e Plan) -> Self {
+        let messages = opening.clone();
+        let offered = opening.len();
+        Self { live, opening, messages, offered, arrivals: Vec::new(), plan }
+    }
+
+    pub(super) fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    pub(super) fn adapter(&self) -> Result<Option<Adapter>, Error> {
+        self.live.adapter()
+    }
+
+    pub(super) fn ask(&mut self, text: &str) {
+        self.messages.push(Message::new(Role::User, text));
+    }
+
+    pub(super) fn replied(&mut self, reply: String) {
+        self.messages.push(Message::new(Role::Assistant, reply));
+    }
+
+    /// Whether something was said that was not offered yet.
+    pub(super) fn is_open(&self) -> bool {
+        self.messages.len() > self.offered
+    }
+
+    /// Ends the dialogue: offers it, and begins the next.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        if self.is_open() {
+            self.offer(None)?;
+        }
+        self.begin();
+        Ok(())
+    }
+
+    pub(super) fn good(&mut self) -> Result<(), Error> {
+        self.judge(Answer::Accept)
+    }
+
+    pub(super) fn better(&mut self, text: &str) -> Result<(), Error> {
+        if text.is_empty() {
+            eprintln!("/better: what would have been better?");
+            return Ok(());
+        }
+        self.judge(Answer::Preferred(text.to_owned()))
+    }
+
+    pub(super) fn forget(&mut self) -> Result<(), Error> {
+        for arrival in core::mem::take(&mut self.arrivals) {
+            self.live.remove(arrival)?;
+        }
+        self.begin();
+        eprintln!("nothing of this dialogue is kept");
+        Ok(())
+    }
+
+    /// Learns; whether there is a new adapter.
+    pub(super) fn learn(&mut self) -> Result<bool, Error> {
+        let stop = Stop::never();
+        let limits = Limits { share: 1.0, celsius: None };
+        let pace = Pace { every: Every::default(), any_isa: false, limits, stop: &stop };
+        let report = self.live.round(Rounds { plan: self.plan, pace })?;
+        eprintln!(
+            "learned from {} dialogues, loss {:.3} -> {:.3}, {}",
+            report.learned_from,
+            report.loss_before,
+            report.loss_after,
+            if report.installed { "a new adapter" } else { "no new adapter" }
+        );
+        Ok(report.installed)
+    }
+
+    /// Offers the dialogue so far with the person's word on its last reply.
+    fn judge(&mut self, answer: Answer) -> Result<(), Error> {
+        if self.messages.last().is_none_or(|message| message.role != Role::Assistant) {
+            eprintln!("there is no reply to judge yet");
+            return Ok(());
+        }
+        self.offer(Some(&answer))?;
+        if let (Answer::Preferred(text), Some(last)) = (answer, self.messages.last_mut()) {
+            last.content = text;
+        }
+        Ok(())
+    }
+
+    fn offer(&mut self, answer: Option<&Answer>) -> Result<(), Error> {
+        let dialogue = Dialogue::new(self.messages.clone());
+        let offered = (self.messages.len() == self.offered).then(|| self.arrivals.last()).flatten();
+        let (arrival, kept) = match offered {
+            // It was offered as it is: what the person says of it changes.
+            Some(&arrival) => (arrival, true),
+            None => {
+                let observed = self.live.observe(&dialogue)?;
+                self.arrivals.push(observed.arrival);
+                self.offered = self.messages.len();
+                (observed.arrival, observed.verdict != Verdict::Drop)
+            }
+        };
+        let noted = match answer {
+            Some(answer) if kept => self.live.annotate(arrival, answer)?,
+            _ => false,
+        };
+        let what = match (kept, answer, noted) {
+            (true, Some(_), true) => "kept, with what you said of it",
+            (true, None, _) => "kept",
+            _ => "not kept, the buffer has better ones",
+        };
+        eprintln!("dialogue {arrival}: {what}; {} wait for your word", self.live.waiting());
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        self.messages.clone_from(&self.opening);
+        self.offered = self.opening.len();
+        self.arrivals.clear();
+    }
+}
