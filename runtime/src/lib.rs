@@ -47,6 +47,8 @@ pub mod quantize;
 pub mod samples;
 pub mod seal;
 #[cfg(feature = "std")]
+pub mod serve;
+#[cfg(feature = "std")]
 pub mod state;
 #[cfg(feature = "std")]
 pub mod tokenizer;

@@ -15,14 +15,16 @@ use homespun_core::select::{Policy, Scores};
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
 use crate::engine::Engine;
-use crate::personalize::annotate::Person;
+use crate::personalize::annotate::{Person, Question};
 use crate::personalize::buffer::{Buffer, Held};
 use crate::personalize::round::{self, Report};
 use crate::personalize::score::Scorer;
 use crate::personalize::{self, Error, Rounds, Selection};
-use crate::samples;
+use crate::samples::{self, Flags};
 use crate::state::State;
+use crate::state::forget::{Forgotten, What};
 use crate::state::queue::Answer;
+use crate::state::vault::Keys;
 
 /// What became of a dialogue.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +45,15 @@ pub struct Live<'e> {
     selection: Selection<'e>,
     scorer: Scorer<'e>,
     state: State,
+    keys: Keys,
     buffer: Buffer,
+}
+
+impl Observed {
+    /// Whether it is in the buffer.
+    pub fn is_kept(&self) -> bool {
+        self.verdict != Verdict::Drop
+    }
 }
 
 impl<'e> Live<'e> {
@@ -51,10 +61,15 @@ impl<'e> Live<'e> {
     ///
     /// # Errors
     /// If the buffer cannot be opened.
-    pub fn new(engine: Engine<'e>, selection: Selection<'e>, state: State) -> Result<Self, Error> {
+    pub fn new(
+        engine: Engine<'e>,
+        selection: Selection<'e>,
+        state: State,
+        keys: Keys,
+    ) -> Result<Self, Error> {
         let buffer = Buffer::open(&state, engine.model().config.dim)?;
         let scorer = Scorer::new(engine, selection.lexicons.lexicons(), selection.scoring);
-        Ok(Self { engine, selection, scorer, state, buffer })
+        Ok(Self { engine, selection, scorer, state, keys, buffer })
     }
 
     /// The policy of that name, if it is the state's own.
@@ -103,6 +118,35 @@ impl<'e> Live<'e> {
         Ok(true)
     }
 
+    /// Forgets a dialogue, and what was learned of it, as [`State::forget`] does.
+    ///
+    /// # Errors
+    /// If a file of the state fails.
+    pub fn forget(&mut self, arrival: u64) -> Result<Forgotten, Error> {
+        let forgotten = self.state.forget(&What::Ids(vec![arrival]), &self.keys)?;
+        self.buffer = Buffer::open(&self.state, self.engine.model().config.dim)?;
+        Ok(forgotten)
+    }
+
+    /// A dialogue of the buffer that waits for the person's word, the oldest first.
+    ///
+    /// # Errors
+    /// If the buffer fails.
+    pub fn question(&mut self) -> Result<Option<Question>, Error> {
+        let asked =
+            |flags: Flags| flags.contains(Flags::ANNOTATED) || flags.contains(Flags::SKIPPED);
+        let open = self.buffer.entries().filter(|(_, header)| !asked(header.flags));
+        let mut open: Vec<(u64, usize)> = open.map(|(bin, header)| (header.arrival, bin)).collect();
+        open.sort_unstable();
+        for (_, bin) in open {
+            let held = self.buffer.read(bin)?;
+            if held.dialogue.response().is_some() {
+                return Ok(Some(held.question()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Takes a dialogue out of the buffer again; `false` where it is not there. What an adapter
     /// learned of it stays: that is for [`State::forget`].
     ///
@@ -141,6 +185,16 @@ impl<'e> Live<'e> {
     /// How many dialogues of the buffer wait for an annotation.
     pub fn waiting(&self) -> usize {
         self.buffer.unannotated()
+    }
+
+    /// Bins of the buffer.
+    pub fn bins(&self) -> usize {
+        self.buffer.bins()
+    }
+
+    /// Bins in use.
+    pub fn used(&self) -> usize {
+        self.buffer.entries().count()
     }
 
     /// The state.

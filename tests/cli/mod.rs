@@ -27,6 +27,7 @@ mod plan;
 mod quantise;
 mod queue;
 mod sealed;
+mod serve;
 mod tools;
 mod train;
 

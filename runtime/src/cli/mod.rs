@@ -24,6 +24,7 @@ mod render;
 mod rouge;
 mod round;
 mod score;
+mod serve;
 mod state;
 mod train;
 mod verify;
@@ -61,6 +62,7 @@ enum Command {
     Personalize(personalize::Args),
     Observe(observe::Args),
     Round(round::Args),
+    Serve(Box<serve::Args>),
     Plan(plan::Args),
     Evaluate(evaluate::Args),
     Experiment(experiment::Args),
@@ -92,6 +94,7 @@ impl Cli {
             Command::Train(args) => train::run(args, machine),
             Command::Personalize(args) => personalize::run(args, machine),
             Command::Observe(args) => observe::run(args, machine),
+            Command::Serve(args) => serve::run(*args, machine),
             Command::Round(args) => round::run(args, machine),
             Command::Plan(args) => plan::run(args, machine),
             Command::Evaluate(args) => evaluate::run(args, machine),

@@ -55,7 +55,7 @@ impl PersonArgs {
         fresh.scoring = score::fingerprint(scoring, book);
         let state = State::open_or_create(root, fresh, self.bins.is_none(), &keys)?;
         let selection = Selection { policy, lexicons: book, scoring, frozen: false };
-        Ok(Live::new(engine, selection, state)?)
+        Ok(Live::new(engine, selection, state, keys)?)
     }
 }
 

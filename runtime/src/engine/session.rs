@@ -121,11 +121,15 @@ impl<'m> Session<'m> {
         Ok(())
     }
 
+    /// How many of `tokens`, from the first on, are in the cache and need not be computed.
+    pub fn shared(&self, tokens: &[u32]) -> usize {
+        self.known.iter().zip(tokens).take_while(|(a, b)| a == b).count()
+    }
+
     /// Forgets what is not a common prefix of the cache and `tokens`, leaves one token to compute,
     /// and returns how many it kept.
     fn keep_prefix(&mut self, tokens: &[u32]) -> usize {
-        let same = self.known.iter().zip(tokens).take_while(|(a, b)| a == b).count();
-        let kept = same.min(tokens.len().saturating_sub(1));
+        let kept = self.shared(tokens).min(tokens.len().saturating_sub(1));
         self.known.truncate(kept);
         kept
     }
