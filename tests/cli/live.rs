@@ -134,3 +134,53 @@ fn a_round_is_run_when_it_is_asked_for() {
     assert_eq!((&row["installed"], number(&row, "generation")), (&false.into(), 1.0), "{row}");
     homespun(&["round", "--model", "builtin", "--state", &place.path("none")]).refused(&["none"]);
 }
+
+#[test]
+fn an_earlier_generation_is_used_again_to_the_byte() {
+    let place = Place::new();
+    let state = place.path("state");
+    let learn = |question: &str, preferred: &str| {
+        let text = dialogue(question, "Any.")
+            .replace("]}", &format!(r#"], "preferred": "{preferred}"}}"#));
+        told(&["observe", "--model", "builtin", "--state", &state], &text).fine();
+        let args = ["round", "--model", "builtin", "--state", &state, "--json"];
+        let learn = ["--lr", "1e-2", "--epochs", "8", "--batch", "2"];
+        homespun(&[&args[..], &learn].concat()).fine().json()
+    };
+    let exported = |name: &str| {
+        let out = place.path(name);
+        homespun(&["adapter", "export", "--state", &state, "--out", &out]).fine();
+        std::fs::read(format!("{out}/adapter_model.safetensors")).expect("tensors")
+    };
+    learn("Which tea?", "Mint tea.");
+    let first = exported("first");
+    learn("Which cake?", "Apple cake.");
+    let second = exported("second");
+    assert!(first != second);
+    let list = || homespun(&["adapter", "list", "--state", &state, "--json"]).fine().json_lines();
+    let used = || list().iter().position(|row| row["used"] == true);
+    assert_eq!((list().len(), used(), number(&list()[2], "learned_from")), (3, Some(2), 2.0));
+    homespun(&["adapter", "rollback", "--state", &state]).fine();
+    assert!(used() == Some(1) && exported("back") == first, "it restores the bytes");
+    homespun(&["adapter", "use", "2", "--state", &state]).fine();
+    assert!(exported("again") == second);
+    homespun(&["adapter", "use", "3", "--state", &state]).refused(&[
+        "adapters",
+        "3",
+        "0 (the base), 1, 2",
+    ]);
+    // What is learned next goes on from what is used, and is a new generation.
+    homespun(&["adapter", "use", "1", "--state", &state]).fine();
+    let row = learn("Which soup?", "Leek soup.");
+    assert_eq!((number(&row, "generation"), used()), (3.0, Some(3)), "{row}");
+    // Going back twice ends at the base, and there is nothing before that.
+    for left in [2, 1, 0] {
+        homespun(&["adapter", "rollback", "--state", &state]).fine();
+        assert_eq!(used(), Some(left));
+    }
+    homespun(&["adapter", "rollback", "--state", &state]).refused(&["base"]);
+    // A generation that is not used has seen it, too: none of them stays.
+    let row = homespun(&["forget", "--state", &state, "--id", "2", "--json"]).fine().json();
+    assert_eq!(number(&row, "adapters"), 3.0, "{row}");
+    assert_eq!(list().len(), 1);
+}

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::Outcome;
-use super::options::{KeyArgs, say};
+use super::options::{KeyArgs, print_json, say};
 use crate::adapter;
 use crate::state::State;
+use crate::state::seen::Seen;
 
-/// Export what a state has learned
+/// List and export what a state has learned, go back to an earlier generation
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  homespun adapter export --state STATE --out adapter")]
 pub(crate) struct Args {
@@ -17,31 +19,112 @@ pub(crate) struct Args {
     command: Command,
 }
 
+#[derive(clap::Args)]
+struct Place {
+    /// The state directory
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+impl Place {
+    fn open(&self) -> Result<State, Box<dyn core::error::Error>> {
+        Ok(State::open(&self.state, &self.key.get()?)?)
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Copy the current adapter to a plain PEFT folder
     #[command(after_help = "Example:\n  homespun adapter export --state me --out adapter")]
     Export {
-        /// The state directory
-        #[arg(long, value_name = "DIR")]
-        state: PathBuf,
         #[command(flatten)]
-        key: KeyArgs,
+        place: Place,
         /// The folder to write
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+    },
+    /// A line for each generation; 0 is the base
+    #[command(after_help = "Example:\n  homespun adapter list --state me --json")]
+    List {
+        #[command(flatten)]
+        place: Place,
+        /// Print a JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Talk with a generation, and learn on from it; 0 is the base
+    #[command(after_help = "Example:\n  homespun adapter use 2 --state me")]
+    Use {
+        /// The generation
+        generation: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Go back to the generation before the current one
+    #[command(after_help = "Example:\n  homespun adapter rollback --state me")]
+    Rollback {
+        #[command(flatten)]
+        place: Place,
     },
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
     match args.command {
-        Command::Export { state: root, key, out } => {
-            let state = State::open(&root, &key.get()?)?;
+        Command::Export { place, out } => {
+            let state = place.open()?;
             let Some(from) = state.current_adapter() else {
-                return Err(format!("{}: no round has made an adapter yet", root.display()).into());
+                let root = place.state.display();
+                return Err(format!("{root}: no round has made an adapter yet").into());
             };
             adapter::export(state.vault(), &from, &out)?;
-            say(out.display())?;
+            Ok(say(out.display())?)
+        }
+        Command::List { place, json } => list(&place.open()?, json),
+        Command::Use { generation, place } => {
+            let mut state = place.open()?;
+            state.use_generation(generation)?;
+            Ok(say(told(&state))?)
+        }
+        Command::Rollback { place } => {
+            let mut state = place.open()?;
+            let current = state.current();
+            if current == 0 {
+                let root = place.state.display();
+                return Err(format!("{root}: it is the base that is used already").into());
+            }
+            let there = state.generations()?;
+            let before = there.into_iter().rfind(|&number| number < current).unwrap_or(0);
+            state.use_generation(before)?;
+            Ok(say(told(&state))?)
+        }
+    }
+}
+
+fn told(state: &State) -> String {
+    match state.current() {
+        0 => "the base".to_owned(),
+        generation => format!("generation {generation}"),
+    }
+}
+
+fn list(state: &State, as_json: bool) -> Outcome {
+    if !as_json {
+        say("  generation  used  learned from")?;
+    }
+    for generation in core::iter::once(0).chain(state.generations()?) {
+        let seen = match generation {
+            0 => Some(0),
+            _ => Seen::read(state.vault(), &state.adapter(generation))?.map(|seen| seen.len()),
+        };
+        let used = state.current() == generation;
+        if as_json {
+            let row = json!({ "generation": generation, "used": used, "learned_from": seen });
+            print_json(&row)?;
+        } else {
+            let seen = seen.map_or_else(|| "unknown".to_owned(), |seen| seen.to_string());
+            say(format_args!("{generation:>12}  {:<4}  {seen}", if used { "yes" } else { "" }))?;
         }
     }
     Ok(())

@@ -38,6 +38,7 @@ pub fn rebase(
     record.base = engine.base().hashes();
     record.scoring = score::fingerprint(scoring, book);
     record.restarted_at = record.generation;
+    record.using = None;
     record.seen_key.clear();
     record.rouge1_before = None;
     record.held_out_hash.clear();

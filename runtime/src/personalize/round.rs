@@ -128,6 +128,7 @@ pub fn round(
         }
         seen.write(&vault, &folder)?;
         state.record.generation = generation;
+        state.record.using = None;
         report.installed = true;
     }
     state.record.rounds += 1;

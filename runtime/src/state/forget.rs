@@ -94,8 +94,7 @@ impl State {
         let (variants, rows) = self.variants(what, &named)?;
         (forgotten.requests, forgotten.variants) = (requests, variants);
         let restart = self.adapter_knows(what, &named, &kept, &mut forgotten)?;
-        forgotten.adapters =
-            if restart { self.record.generation - self.record.restarted_at } else { 0 };
+        forgotten.adapters = if restart { self.generations()?.len() as u64 } else { 0 };
         if forgotten.is_nothing() && !all {
             return Ok(forgotten);
         }
@@ -151,6 +150,7 @@ impl State {
             }
             let record = &mut self.record;
             record.restarted_at = record.generation;
+            record.using = None;
             record.seen_key.clear();
             record.in_round = false;
             record.new_annotations = annotated;
@@ -221,11 +221,18 @@ impl State {
         kept: &BTreeSet<u64>,
         forgotten: &mut Forgotten,
     ) -> Result<bool, Error> {
-        let Some(folder) = self.current_adapter() else {
+        let mut seen = Seen::default();
+        let generations = self.generations()?;
+        for &generation in &generations {
+            match Seen::read(self.vault(), &self.adapter(generation))? {
+                Some(one) => seen.join(one),
+                None => return Ok(true),
+            }
+        }
+        if generations.is_empty() {
             // A round that was cut may have learned from it.
             return Ok(self.vault().path(TRAINING).exists());
-        };
-        let Some(seen) = Seen::read(self.vault(), &folder)? else { return Ok(true) };
+        }
         let has = |arrival: &&u64| seen.has(&self.record, **arrival);
         let here = arrivals.iter().chain(kept).collect::<BTreeSet<_>>();
         let still_here = here.into_iter().filter(has).count();

@@ -252,10 +252,47 @@ impl State {
         format!("{ADAPTERS}/{generation:04}")
     }
 
-    /// The current adapter's folder, if a round has made one.
+    /// The generation that is used; 0 is the base.
+    pub fn current(&self) -> u64 {
+        let Record { generation, restarted_at, using, .. } = self.record;
+        using.unwrap_or(if generation > restarted_at { generation } else { 0 })
+    }
+
+    /// The current adapter's folder, if one is used.
     pub fn current_adapter(&self) -> Option<String> {
-        (self.record.generation > self.record.restarted_at)
-            .then(|| self.adapter(self.record.generation))
+        Some(self.current()).filter(|&current| current > 0).map(|current| self.adapter(current))
+    }
+
+    /// The generations that are there and count, oldest first.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn generations(&self) -> Result<Vec<u64>, Error> {
+        let names = upgrade::generations(self.root())?;
+        let number = |name: &String| name.rsplit('/').next()?.parse().ok();
+        // A folder that the record does not count is what a cut round left behind.
+        let counts = |number: &u64| (1..=self.record.generation).contains(number);
+        Ok(names.iter().filter_map(number).filter(counts).collect())
+    }
+
+    /// Uses another generation from now on; 0 is the base.
+    ///
+    /// # Errors
+    /// If there is no such generation, or the record cannot be written.
+    pub fn use_generation(&mut self, number: u64) -> Result<(), Error> {
+        let there = self.generations()?;
+        if number > 0 && !there.contains(&number) {
+            let known = ["0 (the base)".to_owned()].into_iter();
+            let known: Vec<_> = known.chain(there.iter().map(u64::to_string)).collect();
+            return Err(Error::Invalid {
+                path: self.vault.path(ADAPTERS),
+                field: number.to_string(),
+                reason: format!("there is no such generation; there are {}", known.join(", ")),
+            });
+        }
+        let newest = there.last() == Some(&number) && number == self.record.generation;
+        self.record.using = Some(number).filter(|_| !newest);
+        self.save()
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Record {
     /// Whether a round has begun and not ended: the next run begins with it.
     #[serde(default)]
     pub in_round: bool,
-    /// Current adapter generation; 0 is the base.
+    /// The newest adapter generation; 0 is the base. It never goes back.
     pub generation: u64,
     /// Synthesised questions kept.
     pub synth_kept: u64,
@@ -75,6 +75,9 @@ pub struct Record {
     /// The generation at which the adapter started again from the base.
     #[serde(default)]
     pub restarted_at: u64,
+    /// The generation that is used, where that is not the newest; 0 is the base.
+    #[serde(default)]
+    pub using: Option<u64>,
     /// The key of the hashes of what adapters saw; empty before the first.
     #[serde(default)]
     pub seen_key: String,
@@ -112,6 +115,7 @@ impl Record {
             held_out_hash: String::new(),
             scoring: String::new(),
             restarted_at: 0,
+            using: None,
             seen_key: String::new(),
             forgetting: None,
             previous_key: String::new(),

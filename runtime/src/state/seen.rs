@@ -61,6 +61,11 @@ impl Seen {
         Ok(())
     }
 
+    /// Adds those of another adapter.
+    pub fn join(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Whether a dialogue is among them.
     pub fn has(&self, record: &Record, arrival: u64) -> bool {
         self.0.contains(&hash(record, arrival))
