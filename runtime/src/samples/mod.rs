@@ -39,6 +39,7 @@ mod plant;
 mod put;
 mod read;
 pub mod record;
+mod rekey;
 #[cfg(feature = "std")]
 pub mod v1;
 mod wear;

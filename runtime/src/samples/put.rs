@@ -6,9 +6,9 @@ use super::header::{HEADER_BYTES, Header, Sealing};
 use super::layout::{self, BinInfo, NO_SLOT, PAYLOAD_BYTES, SlotState};
 use super::plant::{Bug, planted};
 use super::record::{self, Sample};
-use super::{Access, Error, Samples, Seal, format, write};
+use super::{Access, Error, Samples, format, write};
 use crate::flash::io;
-use crate::seal::{Key, NONCE_BYTES, TAG_BYTES};
+use crate::seal::{NONCE_BYTES, TAG_BYTES};
 
 /// What became of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) fn failed(before: SlotState) -> SlotState {
 }
 
 /// What is written to a slot.
-enum Content<'s> {
+pub(super) enum Content<'s> {
     /// A dialogue without its first messages.
     Sample(&'s Sample<'s>, usize),
     /// Nothing: the bin is emptied.
@@ -82,71 +82,6 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
         Ok(())
     }
 
-    /// Seals every record with `key` anew, so that the key before is of no more use; `scratch` as for
-    /// [`read`](Self::read). After a cut, mount with `key` and the previous one and call it again.
-    /// Records that cannot be read are removed; gives how many.
-    ///
-    /// # Errors
-    /// If the buffer is not sealed or cannot be written: what is there stays, sealed with either key.
-    pub fn rekey(&mut self, key: Key, scratch: &mut [u8]) -> Result<usize, Error<F::Error>> {
-        let name = key.name();
-        let mut lost = 0;
-        match &mut self.access {
-            Access::Sealed(seal) if seal.key.name() == name => {}
-            // One that was cut is ended first: there is room for one previous key.
-            Access::Sealed(Seal { key, previous: Some(_), .. }) => {
-                let unfinished = key.clone();
-                lost += self.rekey(unfinished, scratch)?;
-            }
-            Access::Sealed(_) => {}
-            _ => return Err(Error::Plain),
-        }
-        if let Access::Sealed(seal) = &mut self.access
-            && seal.key.name() != name
-        {
-            seal.previous = Some(core::mem::replace(&mut seal.key, key));
-        }
-        for bin in 0..self.bins() {
-            if self.info(bin).is_none_or(|info| info.header.key == name) {
-                continue;
-            }
-            match self.read(bin, scratch) {
-                Ok(sample) => drop(self.put(bin, &sample)?),
-                Err(Error::Corrupt { .. }) => {
-                    self.remove(bin)?;
-                    lost += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.wipe()?;
-        if let Access::Sealed(seal) = &mut self.access {
-            seal.previous = None;
-        }
-        Ok(lost)
-    }
-
-    /// Erases every slot that holds no dialogue, whatever lies in it.
-    ///
-    /// # Errors
-    /// If one cannot be erased; the others are.
-    pub fn wipe(&mut self) -> Result<(), Error<F::Error>> {
-        self.check_writable()?;
-        self.settle();
-        let mut result = Ok(());
-        for slot in 0..self.slots {
-            let (start, end) = self.record_area(slot);
-            let held = matches!(self.state(slot), SlotState::Held | SlotState::Pinned);
-            let (flash, stage) = (&mut self.flash, &mut self.stage[..]);
-            if held || io::is_blank(flash, start, end, stage).unwrap_or(false) {
-                continue;
-            }
-            result = result.and(self.clear(slot));
-        }
-        self.damaged = 0;
-        result.and_then(|()| self.flush())
-    }
-
     /// Erases records that a cut left behind: a newer one of their bin is there.
     pub(super) fn settle(&mut self) {
         if core::mem::replace(&mut self.settled, true) {
@@ -165,7 +100,11 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
     }
 
     /// Writes a record to a free slot, which is then the bin's; gives the bin's old slot.
-    fn write(&mut self, header: Header, content: &Content<'_>) -> Result<u32, Error<F::Error>> {
+    pub(super) fn write(
+        &mut self,
+        header: Header,
+        content: &Content<'_>,
+    ) -> Result<u32, Error<F::Error>> {
         let bin = usize::from(header.bin);
         let (mut failure, mut tried) = (None, 0);
         while let Some(slot) = self.least_worn() {
@@ -251,7 +190,7 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
         }
     }
 
-    fn check_writable(&self) -> Result<(), Error<F::Error>> {
+    pub(super) fn check_writable(&self) -> Result<(), Error<F::Error>> {
         if matches!(self.access, Access::Blind) { Err(Error::Sealed) } else { Ok(()) }
     }
 
@@ -315,7 +254,7 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
     }
 
     /// From behind a slot's header to its end.
-    fn record_area(&self, slot: u32) -> (u32, u32) {
+    pub(super) fn record_area(&self, slot: u32) -> (u32, u32) {
         let start = self.slot_start(slot);
         (start + layout::header_at::<F>() as u32, start + layout::slot_bytes::<F>() as u32)
     }
@@ -335,7 +274,7 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
     }
 
     /// A generation is used up even if its put fails: it may be in the flash all the same.
-    fn next_generation(&mut self) -> Result<u64, Error<F::Error>> {
+    pub(super) fn next_generation(&mut self) -> Result<u64, Error<F::Error>> {
         let generation = self.generation;
         if generation >= layout::LAST_GENERATION {
             return Err(Error::Generations);
