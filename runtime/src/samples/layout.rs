@@ -65,7 +65,8 @@ pub const fn first_slot<F: NorFlash>() -> usize {
 
 /// Bytes of flash for `bins` bins and `spare` more slots, of which there must be one.
 pub const fn flash_bytes<F: NorFlash>(bins: usize, spare: usize) -> usize {
-    first_slot::<F>() + (bins + spare) * slot_bytes::<F>()
+    let slots = bins.saturating_add(spare).saturating_mul(slot_bytes::<F>());
+    first_slot::<F>().saturating_add(slots)
 }
 
 /// The slots that a flash of `capacity` bytes has room for: the entries that an index needs.

@@ -119,7 +119,7 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
         }
         let held = self.slot(bin as u32);
         held.slot = to;
-        held.header.moves += 1;
+        held.header.moves = held.header.moves.saturating_add(1);
         self.slot(to).state = SlotState::Held;
         // The copy counts, whatever becomes of the original.
         let _ = self.clear(from);
