@@ -35,7 +35,6 @@ pub mod header;
 pub mod layout;
 mod mount;
 mod observe;
-mod plant;
 mod put;
 mod read;
 pub mod record;
@@ -45,6 +44,7 @@ pub mod v1;
 mod wear;
 mod write;
 
+pub use crate::seal::Seal;
 pub use error::Error;
 pub use format::format;
 pub use layout::{BinInfo, Flags, RECORD_BYTES, flash_bytes, slots};
@@ -53,7 +53,8 @@ pub use put::Put;
 pub use record::{Embedding, Message, Messages, Sample};
 pub use wear::Wear;
 
-use crate::seal::{Key, KeyName, Random};
+use crate::plant;
+use crate::seal::{Key, KeyName};
 use header::NO_KEY;
 use layout::{Common, SlotState};
 
@@ -79,17 +80,6 @@ pub struct Samples<F: NorFlash, I, const STAGE: usize = 512> {
     stage: [u8; STAGE],
 }
 
-/// What seals the records of a buffer.
-#[derive(Clone, Debug)]
-pub struct Seal {
-    /// Seals what is put, and opens what it sealed.
-    pub key: Key,
-    /// Opens what it sealed before there was another key.
-    pub previous: Option<Key>,
-    /// Makes the nonces.
-    pub random: Random,
-}
-
 /// How much of the records can be seen.
 #[derive(Clone, Debug)]
 enum Access {
@@ -105,10 +95,7 @@ impl Access {
     /// The key of a record, `None` where it is plain.
     fn key(&self, name: KeyName) -> Result<Option<&Key>, KeyName> {
         match self {
-            Access::Sealed(seal) if name != NO_KEY => {
-                let keys = [Some(&seal.key), seal.previous.as_ref()];
-                keys.into_iter().flatten().find(|key| key.name() == name).map(Some).ok_or(name)
-            }
+            Access::Sealed(seal) if name != NO_KEY => seal.named(name).map(Some).ok_or(name),
             Access::Plain if name == NO_KEY => Ok(None),
             _ => Err(name),
         }
