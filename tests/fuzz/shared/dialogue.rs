@@ -51,7 +51,11 @@ impl Dialogue {
     }
 
     fn flags(&self) -> Flags {
-        if self.id % 2 == 0 { Flags::ANNOTATED.with(Flags::SKIPPED) } else { Flags::UNANSWERED }
+        if self.id.is_multiple_of(2) {
+            Flags::ANNOTATED.with(Flags::SKIPPED)
+        } else {
+            Flags::UNANSWERED
+        }
     }
 
     pub fn put<F: NorFlash>(

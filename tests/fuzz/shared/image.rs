@@ -8,7 +8,7 @@
 //!         sealed anew.  What is acknowledged is there, also after the next mount
 //! ```
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::collections::HashMap;
 
 use homespun_runtime::flash::faulty::{Fault, FaultyFlash};
@@ -99,8 +99,11 @@ fn patch(image: &mut [u8], places: &Places, bytes: &mut Bytes<'_>) {
     }
 }
 
+/// Bases by kind and geometry.
+type Made = HashMap<(Base, [usize; 3]), Vec<u8>>;
+
 std::thread_local! {
-    static MADE: RefCell<HashMap<(Base, [usize; 3]), Vec<u8>>> = RefCell::default();
+    static MADE: RefCell<Made> = RefCell::default();
 }
 
 /// A base, made once.
@@ -135,7 +138,13 @@ fn make<const R: usize, const W: usize, const E: usize>(base: Base) -> Vec<u8> {
 }
 
 fn dialogue(id: usize) -> Dialogue {
-    Dialogue { id: id as u64, turns: 1 + id % 3, words: 3, components: 9, answered: id % 2 == 0 }
+    Dialogue {
+        id: id as u64,
+        turns: 1 + id % 3,
+        words: 3,
+        components: 9,
+        answered: id.is_multiple_of(2),
+    }
 }
 
 fn mount<const R: usize, const W: usize, const E: usize>(

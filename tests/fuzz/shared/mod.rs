@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod dialogue;
+pub mod faults;
 pub mod image;
 pub mod keys;
 pub mod layout;

@@ -8,15 +8,16 @@
 //!         refused, or hold what was put there before; no other
 //! ```
 
-use std::fmt::Debug;
+use core::fmt::Debug;
 
-use homespun_runtime::flash::faulty::{Broken, Fault, FaultyFlash};
+use homespun_runtime::flash::faulty::{Fault, FaultyFlash};
 use homespun_runtime::samples::{
     self, BinInfo, Error, Put, RECORD_BYTES, Sample, Samples, flash_bytes,
 };
 
 use super::Bytes;
 use super::dialogue::{ANSWER, Dialogue};
+use super::faults::Faults;
 use super::keys::{key, seal};
 use super::layout::geometry;
 
@@ -63,12 +64,8 @@ struct Run<const R: usize, const W: usize, const E: usize> {
     sealed: bool,
     cache: bool,
     spare: usize,
-    blocks: usize,
-    /// Whether a block is broken, and whether one read failed since the mount.
-    broken: bool,
-    read_fails: bool,
-    /// Whether there was damage, and the bin that it cost.
-    damaged: bool,
+    /// What is wrong with the flash, and the bin that damage cost.
+    faults: Faults,
     lost: Option<usize>,
     puts: u64,
     scratch: Vec<u8>,
@@ -91,10 +88,7 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
             sealed: kind & 1 == 1,
             cache: kind & 2 == 2,
             spare: 1 + size / 4 % 3,
-            blocks: 0,
-            broken: false,
-            read_fails: false,
-            damaged: false,
+            faults: Faults::default(),
             lost: None,
             puts: 0,
             scratch: vec![0; RECORD_BYTES],
@@ -105,7 +99,6 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
     fn all(mut self, bytes: &mut Bytes<'_>) -> Result<Did, String> {
         let capacity = flash_bytes::<Flash<R, W, E>>(self.held.len(), self.spare);
         let mut flash = Flash::<R, W, E>::new(capacity);
-        self.blocks = capacity.div_ceil(E);
         samples::format(&mut flash, self.held.len(), self.sealed).map_err(text)?;
         flash.set_cache(self.cache);
         let mut samples = self.mount(flash)?;
@@ -140,17 +133,7 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
             8 => return self.rekey(samples, what & 16 != 0),
             9 => self.wipe(&mut samples)?,
             10 => return self.remount(samples),
-            11 | 12 => samples.flash().set_cut(
-                bytes.word() as u64 % 3000,
-                what & 16 != 0,
-                bytes.byte() as u64,
-            ),
-            13 => self.break_block(&mut samples, bytes),
-            14 => {
-                samples.flash().read_fails = Some(bytes.byte() as u64);
-                self.read_fails = true;
-            }
-            _ => self.flip(&mut samples, bytes),
+            fault => self.faults.next(samples.flash(), fault, what & 16 != 0, bytes),
         }
         if samples.flash().is_off() {
             return self.remount(samples);
@@ -168,7 +151,7 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
         self.ever[bin].push(dialogue);
         let lie = self.told == Told::Lie && self.puts == 3;
         let dialogue = if lie { Dialogue { id: 9999, ..dialogue } } else { dialogue };
-        let excused = self.read_fails || self.broken && self.spare == 1;
+        let excused = self.faults.read_fails || self.faults.broken && self.spare == 1;
         self.after(samples, bin, Some(dialogue), done.map(drop), excused)
     }
 
@@ -215,11 +198,17 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
 
     fn remove(&mut self, samples: &mut Buffer<R, W, E>, bin: usize) -> Result<(), String> {
         let done = samples.remove(bin);
-        self.after(samples, bin, None, done, self.read_fails || self.broken || self.damaged)
+        self.after(
+            samples,
+            bin,
+            None,
+            done,
+            self.faults.read_fails || self.faults.broken || self.faults.damaged,
+        )
     }
 
     fn wipe(&mut self, samples: &mut Buffer<R, W, E>) -> Result<(), String> {
-        let excused = self.read_fails || self.broken || samples.flash().is_off();
+        let excused = self.faults.read_fails || self.faults.broken || samples.flash().is_off();
         match samples.wipe() {
             Err(error) if !excused && !samples.flash().is_off() => {
                 Err(format!("wipe: refused without a cause: {error}"))
@@ -243,7 +232,7 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
         match done {
             Ok(lost) => {
                 self.did.acknowledged += 1;
-                if lost > usize::from(self.damaged) {
+                if lost > usize::from(self.faults.damaged) {
                     return Err(format!("rekey: {lost} are lost"));
                 }
                 self.keys = vec![(next, None)];
@@ -251,7 +240,7 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
             }
             Err(error) => {
                 self.did.refused += 1;
-                let excused = self.read_fails || self.broken || self.damaged;
+                let excused = self.faults.read_fails || self.faults.broken || self.faults.damaged;
                 if !excused && !samples.flash().is_off() {
                     return Err(format!("rekey: refused without a cause: {error}"));
                 }
@@ -261,37 +250,6 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
                     self.keys.extend(previous.map(|previous| (now, Some(previous))));
                 }
                 self.remount(samples)
-            }
-        }
-    }
-
-    fn break_block(&mut self, samples: &mut Buffer<R, W, E>, bytes: &mut Bytes<'_>) {
-        let (block, how) = (bytes.word() % self.blocks, bytes.byte());
-        let harmless = [Broken::Erase, Broken::EraseSilently, Broken::Write, Broken::WriteSilently];
-        let how = match how % 6 {
-            4 => Broken::Bit,
-            5 => Broken::Read,
-            how => harmless[how],
-        };
-        let loses = matches!(how, Broken::Bit | Broken::Read);
-        if self.broken || loses && self.damaged {
-            return;
-        }
-        self.broken = true;
-        self.damaged |= loses;
-        samples.flash().broken.push((block, how));
-    }
-
-    fn flip(&mut self, samples: &mut Buffer<R, W, E>, bytes: &mut Bytes<'_>) {
-        let (at, bit) = (bytes.word() | bytes.byte() << 16, bytes.byte() % 8);
-        if !self.damaged {
-            self.damaged = true;
-            // Behind a cache it is the disk that is damaged.
-            let flash = samples.flash();
-            let at = at % flash.bytes().len();
-            flash.bytes_mut()[at] ^= 1 << bit;
-            if !flash.is_off() {
-                let _ = flash.sync();
             }
         }
     }
@@ -326,7 +284,7 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
         let (flash, _) = samples.into_parts();
         self.did.cuts += u64::from(flash.is_off());
         let mut samples = self.mount(flash)?;
-        self.read_fails = samples.flash().read_fails.is_some();
+        self.faults.read_fails = samples.flash().read_fails.is_some();
         for bin in 0..self.held.len() {
             self.check(&mut samples, bin)?;
             self.may[bin].clear();
@@ -350,13 +308,13 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
             || matches!(found, Err(Error::Flash(Fault::Broken)));
         let before = self.ever[bin].clone();
         let old = before.into_iter().any(|old| self.is(samples, bin, Some(old)));
-        if self.damaged && self.lost.is_none_or(|lost| lost == bin) && (refused || old) {
+        if self.faults.damaged && self.lost.is_none_or(|lost| lost == bin) && (refused || old) {
             self.lost = Some(bin);
             return Ok(());
         }
         Err(format!(
             "bin {bin} has {found:?}, not {:?} nor {:?}; damaged {}, lost {:?}",
-            self.held[bin], self.may[bin], self.damaged, self.lost
+            self.held[bin], self.may[bin], self.faults.damaged, self.lost
         ))
     }
 
@@ -373,7 +331,7 @@ impl<const R: usize, const W: usize, const E: usize> Run<R, W, E> {
         let mut samples: Buffer<R, W, E> = Samples::mount_blind(flash, index).map_err(text)?;
         for bin in 0..self.held.len() {
             let whole = samples.verify(bin).is_ok();
-            if whole != self.held[bin].is_some() && !self.damaged {
+            if whole != self.held[bin].is_some() && !self.faults.damaged {
                 return Err(format!("blind: bin {bin} is whole: {whole}"));
             }
         }
