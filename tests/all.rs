@@ -4,6 +4,7 @@ mod bad_checkpoint;
 mod checkpoint;
 mod cli;
 mod fuzz_checkpoint;
+mod fuzz_samples;
 mod merge;
 mod parity;
 mod quantised;

@@ -38,6 +38,7 @@ pub mod merge;
 pub mod personalize;
 #[cfg(feature = "std")]
 pub mod plan;
+mod plant;
 #[cfg(feature = "std")]
 pub mod pool;
 #[cfg(feature = "std")]

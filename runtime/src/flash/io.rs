@@ -29,6 +29,14 @@ pub const fn padded<F: NorFlash>(bytes: usize) -> usize {
     bytes.next_multiple_of(unit::<F>())
 }
 
+/// Reads again what failed once.
+///
+/// # Errors
+/// If it fails twice.
+pub fn twice<E>(mut read: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+    read().or_else(|_| read())
+}
+
 /// Reads `out.len()` bytes at `at`, aligned or not.
 ///
 /// # Errors
@@ -119,6 +127,20 @@ pub struct Writer<'f, F: NorFlash> {
     dry: bool,
 }
 
+/// Where a [`Writer`] stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused {
+    at: u32,
+    filled: usize,
+}
+
+impl Paused {
+    /// Before the first byte, at a multiple of a unit.
+    pub fn new(at: u32) -> Self {
+        Paused { at, filled: 0 }
+    }
+}
+
 impl<'f, F: NorFlash> Writer<'f, F> {
     /// Writes from `at` on.
     pub fn new(flash: &'f mut F, stage: &'f mut [u8], at: u32) -> Self {
@@ -137,6 +159,16 @@ impl<'f, F: NorFlash> Writer<'f, F> {
     #[cfg(test)]
     pub(crate) fn dry(self, dry: bool) -> Self {
         Writer { dry, ..self }
+    }
+
+    /// Goes on where a writer stopped, over the same flash and stage.
+    pub fn resume(flash: &'f mut F, stage: &'f mut [u8], from: Paused) -> Self {
+        Writer { filled: from.filled, ..Writer::new(flash, stage, from.at) }
+    }
+
+    /// Stops, so that flash and stage are free; the stage holds what is not written yet.
+    pub fn pause(self) -> Paused {
+        Paused { at: self.at, filled: self.filled }
     }
 
     /// Writes `bytes`.
@@ -196,7 +228,11 @@ mod tests {
         assert!(!suits::<RamFlash<Vec<u8>, READ, WRITE, ERASE>>(unit - 1));
         let text: Vec<u8> = (0..=200).collect();
         let mut writer = Writer::new(&mut flash, &mut stage, 2 * unit as u32);
-        text.chunks(7).for_each(|piece| writer.push(piece).unwrap());
+        for piece in text.chunks(7) {
+            writer.push(piece).unwrap();
+            let paused = writer.pause();
+            writer = Writer::resume(&mut flash, &mut stage, paused);
+        }
         let end = writer.finish().unwrap();
         assert_eq!(end as usize, 2 * unit + text.len().next_multiple_of(unit));
         for from in 0..30 {

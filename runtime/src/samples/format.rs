@@ -80,7 +80,7 @@ pub(super) fn common<F: NorFlash>(
         return Err(Error::Unformatted);
     }
     let mut bytes = [0; SUPERBLOCK_BYTES];
-    let read = super::mount::twice(|| io::read(flash, 0, &mut bytes, stage));
+    let read = io::twice(|| io::read(flash, 0, &mut bytes, stage));
     if read.is_ok() {
         if let Some(common) = Common::of_superblock::<F>(&bytes)? {
             return Ok(common);
@@ -90,16 +90,19 @@ pub(super) fn common<F: NorFlash>(
         }
     }
     // Damaged: every slot header repeats it.
+    let mut failure = read.err();
     let mut start = layout::first_slot::<F>();
     for _ in 0..slots::<F>(flash.capacity()) {
         let mut bytes = [0; SLOT_HEADER_BYTES];
-        if io::read(flash, start as u32, &mut bytes, stage).is_ok()
-            && let Some((common, _)) = Common::of_slot::<F>(&bytes)
-        {
-            return Ok(common);
+        match io::twice(|| io::read(flash, start as u32, &mut bytes, stage)) {
+            Ok(()) => {
+                if let Some((common, _)) = Common::of_slot::<F>(&bytes) {
+                    return Ok(common);
+                }
+            }
+            Err(error) => failure = Some(error),
         }
         start += layout::slot_bytes::<F>();
     }
-    read.map_err(Error::Flash)?;
-    Err(Error::Unformatted)
+    Err(failure.map_or(Error::Unformatted, Error::Flash))
 }

@@ -245,29 +245,29 @@ impl Common {
 }
 
 /// Puts the CRC at the end.
-pub(super) fn with_crc<const N: usize>(mut bytes: [u8; N]) -> [u8; N] {
+pub(crate) fn with_crc<const N: usize>(mut bytes: [u8; N]) -> [u8; N] {
     let crc = crc::of(&bytes[..N - 4]);
     bytes[N - 4..].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
 
-pub(super) fn has_crc<const N: usize>(bytes: &[u8; N]) -> bool {
+pub(crate) fn has_crc<const N: usize>(bytes: &[u8; N]) -> bool {
     crc::of(&bytes[..N - 4]) == u32_at(bytes, N - 4)
 }
 
-pub(super) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     core::array::from_fn(|i| bytes[at + i])
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array_at(bytes, at))
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 

@@ -36,7 +36,6 @@ pub mod header;
 pub mod layout;
 mod mount;
 mod observe;
-mod plant;
 mod put;
 mod read;
 pub mod record;
@@ -45,6 +44,7 @@ pub mod v1;
 mod wear;
 mod write;
 
+pub use crate::seal::Seal;
 pub use error::Error;
 pub use format::format;
 pub use layout::{BinInfo, Flags, RECORD_BYTES, flash_bytes, slots};
@@ -53,7 +53,9 @@ pub use put::Put;
 pub use record::{Embedding, Message, Messages, Sample};
 pub use wear::Wear;
 
-use crate::seal::{Key, KeyName, Random};
+use crate::plant;
+use crate::seal::Random;
+use crate::seal::{Key, KeyName};
 use header::NO_KEY;
 use layout::{Common, SlotState};
 
@@ -77,17 +79,6 @@ pub struct Samples<F: NorFlash, I, const STAGE: usize = 512> {
     /// Whether records that a cut left behind were erased.
     settled: bool,
     stage: [u8; STAGE],
-}
-
-/// What seals the records of a buffer.
-#[derive(Clone, Debug)]
-pub struct Seal {
-    /// Seals what is put, and opens what it sealed.
-    pub key: Key,
-    /// Opens what it sealed before there was another key.
-    pub previous: Option<Key>,
-    /// Makes the nonces.
-    pub random: Random,
 }
 
 /// How much of the records can be seen.

@@ -6,17 +6,12 @@ use super::header::{self, HEADER_BYTES, Header, NO_KEY};
 use super::layout::{self, BinInfo, Common, SLOT_HEADER_BYTES, SlotState, slots};
 use super::plant::{Bug, planted};
 use super::{Access, Error, Samples, Seal, format};
-use crate::flash::io;
+use crate::flash::io::{self, twice};
 
 /// Numbers that are passed over where a header cannot be read: it may hold one that was used.
 const SKIPPED_GENERATIONS: u64 = 1 << 16;
 /// Erases that are not known yet.
 const UNKNOWN: u32 = u32::MAX;
-
-/// A read that fails once may succeed the second time.
-pub(super) fn twice<E>(mut read: impl FnMut() -> Result<(), E>) -> Result<(), E> {
-    read().or_else(|_| read())
-}
 
 impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Samples<F, I, STAGE> {
     /// Opens the plain buffer that [`format()`](super::format()) made; `index` needs [`slots`]

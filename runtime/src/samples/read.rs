@@ -85,7 +85,7 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
     fn stored(&mut self, slot: u32, from: u32, bytes: &mut [u8]) -> Result<(), Error<F::Error>> {
         let at = self.slot_start(slot) + layout::payload_at::<F>() as u32 + from;
         let (flash, stage) = (&mut self.flash, &mut self.stage[..]);
-        super::mount::twice(|| io::read(flash, at, bytes, stage)).map_err(Error::Flash)
+        io::twice(|| io::read(flash, at, bytes, stage)).map_err(Error::Flash)
     }
 
     /// What the record in `slot` is opened with, if it is sealed.

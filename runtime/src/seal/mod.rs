@@ -41,6 +41,25 @@ pub struct KeyName(pub [u8; 8]);
 /// Fills bytes with random ones: of the system, or of a microcontroller's generator.
 pub type Random = fn(&mut [u8]) -> Result<(), NoRandom>;
 
+/// What seals all that a flash holds.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    /// Seals what is written, and opens what it sealed.
+    pub key: Key,
+    /// Opens what it sealed before there was another key.
+    pub previous: Option<Key>,
+    /// Makes the nonces.
+    pub random: Random,
+}
+
+impl Seal {
+    /// The key of this name, if it is one of the two.
+    pub fn named(&self, name: KeyName) -> Option<&Key> {
+        let keys = [Some(&self.key), self.previous.as_ref()];
+        keys.into_iter().flatten().find(|key| key.name() == name)
+    }
+}
+
 /// There are no random bytes to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRandom;

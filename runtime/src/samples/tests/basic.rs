@@ -277,6 +277,36 @@ fn a_new_key_seals_everything_anew_and_the_old_one_opens_nothing() {
 }
 
 #[test]
+fn a_remove_that_was_cut_does_not_keep_a_new_key_from_opening_everything() {
+    let mut flash = Faulty::new(flash_bytes::<Faulty>(2, 1));
+    super::format(&mut flash, 2, true).unwrap();
+    let mount = |flash, key| Sealed::mount_sealed(flash, vec![BinInfo::FREE; 3], seal(key, None));
+    let mut samples = mount(flash, 1).unwrap();
+    let (gone, stays) = (Dialogue::new(1, 1, 1), Dialogue::new(2, 1, 1));
+    gone.put(&mut samples, 0).unwrap();
+    stays.put(&mut samples, 1).unwrap();
+    let before = samples.into_parts().0;
+    let mut scratch = [0; RECORD_BYTES];
+    for cut in (0..).step_by(3) {
+        let mut flash = before.clone();
+        flash.set_cut(cut, false, 1);
+        let mut samples = mount(flash, 1).unwrap();
+        let _ = samples.remove(0);
+        let (mut flash, _) = samples.into_parts();
+        if !flash.is_off() {
+            break;
+        }
+        flash.power_on();
+        let mut samples = mount(flash, 1).unwrap();
+        let there = samples.info(0).is_some();
+        assert_eq!(samples.rekey(Key::new([2; 32]), &mut scratch), Ok(0));
+        let mut samples = mount(samples.into_parts().0, 2).unwrap();
+        assert_eq!(samples.info(0).is_some(), there, "cut {cut}");
+        assert!(stays.is(&samples.read(1, &mut scratch).unwrap()), "cut {cut}");
+    }
+}
+
+#[test]
 fn headers_that_lie_under_a_right_crc_are_no_panic() {
     let mut samples = open(ram(2, 1));
     Dialogue::new(4, 6, 8).put(&mut samples, 0).unwrap();

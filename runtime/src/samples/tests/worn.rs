@@ -203,6 +203,24 @@ fn a_read_that_fails_once_costs_nothing() {
 }
 
 #[test]
+fn a_read_that_fails_once_hides_no_buffer_whose_superblock_is_damaged() {
+    let mut flash = Faulty::new(flash_bytes::<Faulty>(1, 1));
+    super::format(&mut flash, 1, false).unwrap();
+    // Of the slot headers, which repeat the superblock, one is left.
+    flash.bytes_mut()[0] ^= 1;
+    flash.bytes_mut()[BLOCK] ^= 1;
+    for fails in 0..8 {
+        let mut flash = flash.clone();
+        flash.read_fails = Some(fails);
+        assert!(Sealed::mount(flash, vec![BinInfo::FREE; 2]).is_ok(), "read {fails}");
+    }
+    let second = 1 + layout::slot_bytes::<Faulty>() / BLOCK;
+    flash.broken = vec![(second, Broken::Read)];
+    let refused = Sealed::mount(flash, vec![BinInfo::FREE; 2]).unwrap_err();
+    assert!(matches!(refused, Error::Flash(_)), "what cannot be read may be a buffer");
+}
+
+#[test]
 fn a_byte_that_is_not_programmed_is_found_by_reading_back() {
     let stuck = |bug: Option<Bug>| {
         let test = || {

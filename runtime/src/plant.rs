@@ -1,17 +1,17 @@
 //! Bugs that can be planted in tests, each to be found by the harness that stands against it. Outside
 //! tests there are none.
 
-/// What can be wrong with a buffer.
+/// What can be wrong with what is kept in flash: samples, or a pair of halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(test), allow(dead_code))]
-pub(super) enum Bug {
+pub(crate) enum Bug {
     /// The header is written before what it vouches for.
     HeaderFirst,
     /// Payload and header are not kept apart by a barrier.
     NoBarrier,
-    /// The bin's old slot is erased before the new header is written.
+    /// What was there is erased before the new header is written.
     OldErasedEarly,
-    /// The oldest record of a bin counts.
+    /// The oldest record of a bin, or half of a pair, counts.
     OldestWins,
     /// What is read is not checked.
     Unchecked,
@@ -36,7 +36,7 @@ std::thread_local! {
 
 /// Runs `test` with `bug` planted in this thread.
 #[cfg(test)]
-pub(super) fn with<T>(bug: Bug, test: impl FnOnce() -> T) -> T {
+pub(crate) fn with<T>(bug: Bug, test: impl FnOnce() -> T) -> T {
     PLANTED.set(Some(bug));
     let result = std::panic::catch_unwind(core::panic::AssertUnwindSafe(test));
     PLANTED.set(None);
@@ -45,7 +45,7 @@ pub(super) fn with<T>(bug: Bug, test: impl FnOnce() -> T) -> T {
 
 /// Whether `bug` is planted.
 #[inline(always)]
-pub(super) fn planted(bug: Bug) -> bool {
+pub(crate) fn planted(bug: Bug) -> bool {
     #[cfg(test)]
     return PLANTED.get() == Some(bug);
     #[cfg(not(test))]
