@@ -54,6 +54,20 @@ impl<F: NorFlash, const STAGE: usize> Pair<F, STAGE> {
         Ok(Write { pair: self, half, header, flow, crc: Crc::new(), at })
     }
 
+    /// Erases the half that does not count, so that nothing older can be read: after a forgetting, or
+    /// once a new key has sealed what counts.
+    ///
+    /// # Errors
+    /// If the flash fails: what counts still does.
+    pub fn erase_older(&mut self) -> Result<(), Error<F::Error>> {
+        let half = self.other();
+        self.headers[half] = None;
+        self.erases[half] = self.erases[half].saturating_add(1);
+        let start = self.start(half);
+        self.flash.erase(start, start + self.half).map_err(Error::Flash)?;
+        self.flush()
+    }
+
     /// What seals the next content: a nonce of its own.
     fn sealed(&self) -> Result<Option<Sealed>, Error<F::Error>> {
         let Some(seal) = &self.seal else { return Ok(None) };

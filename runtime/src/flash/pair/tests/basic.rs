@@ -160,3 +160,22 @@ fn a_write_that_is_dropped_changes_nothing_that_counts() {
     let header = write(&mut pair, 3, 100).unwrap();
     assert!(header.generation > 2 && header.erases >= 2, "{header:?}");
 }
+
+#[test]
+fn what_is_older_is_erased_when_it_is_to_be_forgotten() {
+    let mut pair = mount(flash::<1, 4, 256>(4), 4, false).unwrap();
+    write(&mut pair, 1, 300).unwrap();
+    write(&mut pair, 2, 300).unwrap();
+    let words = |pair: &mut Pair<Faulty<1, 4, 256>>| {
+        pair.flash().bytes().windows(8).filter(|eight| eight == &&WORDS[..8]).count()
+    };
+    let both = words(&mut pair);
+    pair.erase_older().unwrap();
+    assert!(words(&mut pair) < both && pair.other_info().is_none());
+    assert_eq!(read(&mut pair), Ok(content(2, 300)));
+    assert_eq!(pair.fall_back().unwrap_err(), Error::Empty);
+    let mut again = mount(pair.into_flash(), 4, false).unwrap();
+    assert_eq!(read(&mut again), Ok(content(2, 300)));
+    write(&mut again, 3, 300).unwrap();
+    assert_eq!(read(&mut again), Ok(content(3, 300)));
+}
