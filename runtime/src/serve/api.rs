@@ -63,7 +63,7 @@ pub struct Api {
 type Shared = State<Arc<Api>>;
 
 /// An error as clients of OpenAI's read it.
-struct Refusal(StatusCode, String, Option<&'static str>);
+struct Refusal(StatusCode, String, Option<String>);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -75,7 +75,7 @@ impl IntoResponse for Refusal {
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         };
-        let mut response = json_of(status, &openai::error(&message, kind, field, None));
+        let mut response = json_of(status, &openai::error(&message, kind, field.as_deref(), None));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
@@ -144,10 +144,11 @@ async fn body(body: Body) -> Result<Bytes, Refusal> {
     }
 }
 
-/// What JSON says; what is wrong with it is told by place and field, its values are not quoted.
+/// What JSON says; what is wrong with it is told with the field.
 fn parsed<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Refusal> {
     let text = core::str::from_utf8(bytes).map_err(|_| bad("the body is not UTF-8"))?;
-    serde_json::from_str(text).map_err(|error| bad(format!("the body: {error}")))
+    openai::parse(text)
+        .map_err(|wrong| Refusal(StatusCode::BAD_REQUEST, wrong.why, Some(wrong.field)))
 }
 
 async fn complete(State(api): Shared, request: Request) -> Result<Response, Refusal> {
@@ -259,7 +260,7 @@ async fn model(State(api): Shared, Path(name): Path<String>) -> Result<Response,
     if name == api.model {
         return Ok(json_of(StatusCode::OK, &described(&api)));
     }
-    Err(Refusal(StatusCode::NOT_FOUND, "there is no such model".into(), Some("model")))
+    Err(Refusal(StatusCode::NOT_FOUND, "there is no such model".into(), Some("model".into())))
 }
 
 /// Hands an errand to the worker and waits for its answer.

@@ -110,9 +110,24 @@ pub struct Asked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
     /// The field.
-    pub field: &'static str,
+    pub field: String,
     /// Why.
     pub why: String,
+}
+
+/// What JSON says.
+///
+/// # Errors
+/// The field that is wrong, or the body, and why.
+pub fn parse<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, Wrong> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (field, why) = (error.path().to_string(), error.inner().to_string());
+        // What is missing or unknown is in the error itself.
+        Wrong { field: if field == "." { "body".into() } else { field }, why }
+    })?;
+    json.end().map_err(|error| Wrong { field: "body".into(), why: error.to_string() })?;
+    Ok(value)
 }
 
 impl Request {
@@ -121,14 +136,14 @@ impl Request {
     /// # Errors
     /// The first field that cannot be done.
     pub fn asked(self, usual: &Sampling) -> Result<Asked, Wrong> {
-        let wrong = |field, why: &str| Wrong { field, why: why.to_owned() };
+        let wrong = |field: &str, why: &str| Wrong { field: field.into(), why: why.to_owned() };
         if self.n.is_some_and(|n| n != 1) {
             return Err(wrong("n", "one reply can be had"));
         }
         let count = self.messages.len();
         if count == 0 || count > MOST_MESSAGES {
             return Err(Wrong {
-                field: "messages",
+                field: "messages".into(),
                 why: format!("{count} messages, not 1 to {MOST_MESSAGES}"),
             });
         }
@@ -176,13 +191,13 @@ impl ApiMessage {
             name => Role::from_name(name),
         };
         let why = || "a role is not system, user or assistant".to_owned();
-        let role = role.ok_or_else(|| Wrong { field: "messages", why: why() })?;
+        let role = role.ok_or_else(|| Wrong { field: "messages".into(), why: why() })?;
         let content = match self.content {
             Content::Text(text) => text,
             Content::Parts(parts) => {
                 if parts.iter().any(|part| part.r#type != "text") {
                     let why = "a part of a message is no text".to_owned();
-                    return Err(Wrong { field: "messages", why });
+                    return Err(Wrong { field: "messages".into(), why });
                 }
                 parts.into_iter().map(|part| part.text).collect::<Vec<_>>().join("\n")
             }
@@ -272,12 +287,13 @@ pub fn error(message: &str, kind: &str, field: Option<&str>, code: Option<&str>)
 
 #[cfg(test)]
 mod tests {
+    use super::parse as parse_json;
     use super::*;
 
     fn parse(text: &str) -> Result<Asked, String> {
-        let request: Request = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let request = parse_json::<Request>(text);
         request
-            .asked(&Sampling::greedy(64))
+            .and_then(|request| request.asked(&Sampling::greedy(64)))
             .map_err(|wrong| format!("{}: {}", wrong.field, wrong.why))
     }
 
