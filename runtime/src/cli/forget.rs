@@ -56,14 +56,17 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let keys = args.key.get()?;
     let mut state = State::open(&args.state, &keys)?;
     let what = args.what.get(&state, &args.lexicons.open()?)?;
-    args.relearn.expect_base(&state)?;
+    let base = args.relearn.base()?;
+    if let Some(base) = &base {
+        state.expect_base(&base.hashes())?;
+    }
     let forgotten = state.forget(&what, &keys)?;
     if !args.json {
         tell(&state, &forgotten)?;
     }
     let relearned = match forgotten.adapters {
         0 => Relearned::Nothing,
-        _ => args.relearn.run(&mut state, machine)?,
+        _ => args.relearn.run(base.as_ref(), &mut state, machine)?,
     };
     if args.json {
         print_json(&json!({

@@ -17,7 +17,7 @@ use crate::tune::pace::Cause;
 /// How to learn again.
 #[derive(clap::Args)]
 pub(crate) struct RelearnArgs {
-    /// Learn again at once, on this base: a Hugging Face folder, or `builtin`
+    /// Learn at once, on this base: a Hugging Face folder, or `builtin`
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -50,27 +50,20 @@ impl RelearnArgs {
         if is_builtin(model) { Base::builtin(None) } else { Base::open(model, None) }.map(Some)
     }
 
-    /// Refuses a base that is not the state's, before anything is changed.
-    pub(crate) fn expect_base(&self, state: &State) -> Outcome {
-        if let Some(base) = self.base()? {
-            state.expect_base(&base.hashes())?;
-        }
-        Ok(())
-    }
-
-    /// Runs a round over what is annotated in the buffer, if there is a model.
+    /// Runs a round over what is annotated in the buffer, if there is a base.
     pub(crate) fn run(
         &self,
+        base: Option<&Base>,
         state: &mut State,
         machine: &Machine,
     ) -> Result<Relearned, Box<dyn core::error::Error>> {
-        let Some(base) = self.base()? else { return Ok(Relearned::Nothing) };
+        let Some(base) = base else { return Ok(Relearned::Nothing) };
         let plan = self.check()?;
         let stop = self.interrupt.stop()?;
         let layers = base.layers()?;
         let pool = machine.pool()?;
         let engine =
-            Engine::new(&base, &layers, machine.kernels()?, &pool)?.with_budget(self.memory.get()?);
+            Engine::new(base, &layers, machine.kernels()?, &pool)?.with_budget(self.memory.get()?);
         let mut buffer = Buffer::open(state, engine.model().config.dim)?;
         let mut person = Person::queue(state.vault())?;
         let rounds = Rounds { plan: &plan, pace: self.interrupt.pace(&stop) };

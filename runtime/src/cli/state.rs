@@ -117,7 +117,7 @@ fn import(args: ImportArgs, machine: &Machine) -> Outcome {
     })?;
     let annotated = state.record.new_annotations;
     let relearned = match args.rebase && annotated > 0 {
-        true => args.relearn.run(&mut state, machine)?,
+        true => args.relearn.run(base.as_ref(), &mut state, machine)?,
         false => Relearned::Nothing,
     };
     let record = &state.record;
