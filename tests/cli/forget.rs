@@ -252,7 +252,8 @@ fn a_forgetting_that_is_killed_is_ended_by_the_next_command() {
     let canaries = canaries(77, 6);
     let dialogues: Vec<Dialogue> = canaries.iter().map(Canary::dialogue).chain(others(3)).collect();
     let (mut cuts, mut whole) = (0, 0);
-    for time in (0..24).map(|i| 4 + 3 * i) {
+    // Close together at first, then long enough for a machine that is busy.
+    for time in (0..30).map(|i: u64| 4 + 3 * i + 60 * i.saturating_sub(20)) {
         let place = Place::new();
         let state = place.path("state");
         let stream = place.dialogues("stream.jsonl", &dialogues);
