@@ -23,7 +23,7 @@ use super::queue::{self, Answer, Request};
 use super::seen::Seen;
 use super::vault::Keys;
 use super::{
-    ADAPTERS, Error, Record, SYNTHESISED, State, TRAINING, image, read_json_lines, write_json_lines,
+    Error, Record, SYNTHESISED, State, TRAINING, image, read_json_lines, upgrade, write_json_lines,
 };
 use crate::samples::file::{FileSamples, OpenError};
 use crate::samples::{self, Flags, RECORD_BYTES, Sample};
@@ -127,12 +127,16 @@ impl State {
             .entries()
             .map(|(bin, info)| (bin, info.header().arrival, info.header().flags))
             .collect();
-        let mut annotated = 0;
+        let folder = self.current_adapter().filter(|_| !pending.restart && !pending.all);
+        let seen = folder.map(|folder| Seen::read(self.vault(), &folder)).transpose()?.flatten();
+        let seen = seen.unwrap_or_default();
+        let mut unlearned = 0;
         for (bin, arrival, flags) in used {
             if gone(arrival) {
                 samples.remove(bin).map_err(at)?;
             } else {
-                annotated += u64::from(flags.contains(Flags::ANNOTATED));
+                let learned = seen.has(&self.record, arrival);
+                unlearned += u64::from(flags.contains(Flags::ANNOTATED) && !learned);
             }
         }
         samples.wipe().map_err(at)?;
@@ -141,19 +145,25 @@ impl State {
         queue::write(self.vault(), if pending.all { &[] } else { &left })?;
         let (_, rows) = self.variants(&What::Ids(Vec::new()), &pending.arrivals)?;
         write_json_lines(self.vault(), SYNTHESISED, if pending.all { &[] } else { &rows })?;
-        if pending.restart || pending.all {
-            for folder in [ADAPTERS, TRAINING] {
-                let folder = self.vault().path(folder);
-                if folder.exists() {
-                    fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
-                }
+        // A round that was cut may have learned from it: its checkpoint, and a folder that the record
+        // does not count.
+        self.remove_folder(TRAINING)?;
+        let counted = self.generations()?;
+        let counted: Vec<String> = counted.into_iter().map(|one| self.adapter(one)).collect();
+        let all = pending.restart || pending.all;
+        for folder in upgrade::generations(self.root())? {
+            if all || !counted.contains(&folder) {
+                self.remove_folder(&folder)?;
             }
+        }
+        self.record.new_annotations = self.record.new_annotations.min(unlearned);
+        if all {
             let record = &mut self.record;
             record.restarted_at = record.generation;
             record.using = None;
             record.seen_key.clear();
             record.in_round = false;
-            record.new_annotations = annotated;
+            record.new_annotations = unlearned;
         }
         if pending.all {
             let old = &self.record;
@@ -164,6 +174,14 @@ impl State {
                 restarted_at: old.generation,
                 ..fresh
             };
+        }
+        Ok(())
+    }
+
+    fn remove_folder(&self, name: &str) -> Result<(), Error> {
+        let folder = self.vault().path(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
         }
         Ok(())
     }
@@ -230,8 +248,7 @@ impl State {
             }
         }
         if generations.is_empty() {
-            // A round that was cut may have learned from it.
-            return Ok(self.vault().path(TRAINING).exists());
+            return Ok(false);
         }
         let has = |arrival: &&u64| seen.has(&self.record, **arrival);
         let here = arrivals.iter().chain(kept).collect::<BTreeSet<_>>();

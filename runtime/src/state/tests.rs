@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::dialogue::{Message, Role};
 use crate::seal::Key;
 use crate::seal::stream::is_sealed;
 use vault::Ask;
@@ -237,4 +238,31 @@ fn a_keeper_of_keys_is_asked_for_them_and_to_destroy_them() {
         assert_eq!(state.vault().sealed_with(name).unwrap(), state.vault().key().map(Key::name));
     }
     assert_eq!(all.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn what_a_cut_round_left_behind_is_forgotten_though_the_adapter_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, file) = (folder.path().join("state"), Keys::File(folder.path().join("key")));
+    let mut state = State::open_or_create(&root, record(), false, &file).unwrap();
+    state.record.generation = 1;
+    let mut seen = seen::Seen::default();
+    seen.add(&mut state.record, 3).unwrap();
+    for name in ["adapters/0001/adapter_config.json", "adapters/0002/adapter_config.json"] {
+        fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+        state.vault().write(name, b"{}").unwrap();
+    }
+    seen.write(state.vault(), "adapters/0001").unwrap();
+    fs::create_dir(root.join(TRAINING)).unwrap();
+    state.vault().write("training/checkpoint.0", b"what it learned so far").unwrap();
+    let messages = vec![Message::new(Role::User, "Tea?")];
+    let request = queue::Request { arrival: 7, messages, response: "Mint.".into(), answer: None };
+    queue::write(state.vault(), &[request]).unwrap();
+    state.save().unwrap();
+    // Generation 1 did not see dialogue 7; the checkpoint, and a folder that no record names, may have.
+    let forgotten = state.forget(&forget::What::Ids(vec![7]), &file).unwrap();
+    assert_eq!((forgotten.requests, forgotten.adapters), (1, 0));
+    assert!(root.join("adapters/0001").exists() && state.current() == 1);
+    assert!(!root.join("adapters/0002").exists(), "it may have learned from it");
+    assert!(!root.join(TRAINING).exists(), "it may have learned from it");
 }
