@@ -19,7 +19,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -69,7 +69,8 @@ impl core::str::FromStr for Address {
 #[derive(Clone, Debug)]
 pub(crate) struct Peer(String);
 
-/// Serves until `stop` says so, or nothing works off the queue any more; `ready` hears the address, whose port may have been 0.
+/// Serves until `stop` says so, or nothing works off the queue any more; `ready` hears the address,
+/// whose port may have been 0.
 ///
 /// # Errors
 /// If the address cannot be had.
@@ -100,8 +101,10 @@ pub fn serve(
                 axum::serve(listener, service).with_graceful_shutdown(ended).await
             }
             Address::Unix(path) => {
-                // One that a server left behind; another's is in use.
-                if std::os::unix::net::UnixStream::connect(path).is_err() {
+                // A socket that a server left behind; one that answers is in use, and what is no
+                // socket is somebody's.
+                let left = fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+                if left && std::os::unix::net::UnixStream::connect(path).is_err() {
                     let _ = fs::remove_file(path);
                 }
                 let listener = UnixListener::bind(path)?;
@@ -136,7 +139,7 @@ mod tests {
         assert!(parse("127.0.0.1:8080").unwrap().is_local());
         assert!(parse("[::1]:0").unwrap().is_local());
         assert!(!parse("0.0.0.0:8080").unwrap().is_local());
-        assert_eq!(parse("unix:/tmp/s").unwrap(), Address::Unix("/tmp/s".into()));
+        assert_eq!(parse("unix:me.socket").unwrap(), Address::Unix("me.socket".into()));
         for wrong in ["8080", "localhost", "unix:", "127.0.0.1"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -377,6 +377,12 @@ fn a_socket_of_the_file_system_is_the_persons_alone() {
     assert_eq!(Answer::of(&text).status, 200, "{text}");
     server.end();
     assert!(fs::metadata(&path).is_err(), "it takes the socket away");
+    // What is no socket is not taken away for one.
+    let (letter, state) = (place.file("letter", "mine"), place.path("state"));
+    let listen = format!("unix:{letter}");
+    homespun(&["serve", "--model", "builtin", "--state", &state, "--listen", &listen])
+        .refused(&["--listen"]);
+    assert_eq!(fs::read_to_string(&letter).expect("it is there"), "mine");
 }
 
 #[test]
