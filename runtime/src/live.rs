@@ -9,8 +9,8 @@
 //! Arrivals go on from those of streams. A stream that was being read ends where talk begins: read
 //! again, it begins anew.
 
+use homespun_core::select::Scores;
 use homespun_core::select::policy::Verdict;
-use homespun_core::select::{Policy, Scores};
 
 use crate::adapter::Adapter;
 use crate::dialogue::Dialogue;
@@ -70,11 +70,6 @@ impl<'e> Live<'e> {
         let buffer = Buffer::open(&state, engine.model().config.dim)?;
         let scorer = Scorer::new(engine, selection.lexicons.lexicons(), selection.scoring);
         Ok(Self { engine, selection, scorer, state, keys, buffer })
-    }
-
-    /// The policy of that name, if it is the state's own.
-    pub fn policy(&self) -> &'static Policy {
-        self.selection.policy
     }
 
     /// Scores a finished dialogue and offers it to the buffer.
@@ -145,17 +140,6 @@ impl<'e> Live<'e> {
             }
         }
         Ok(None)
-    }
-
-    /// Takes a dialogue out of the buffer again; `false` where it is not there. What an adapter
-    /// learned of it stays: that is for [`State::forget`].
-    ///
-    /// # Errors
-    /// If the buffer fails.
-    pub fn remove(&mut self, arrival: u64) -> Result<bool, Error> {
-        let Some(held) = self.held(arrival)? else { return Ok(false) };
-        self.buffer.remove(held.bin)?;
-        Ok(true)
     }
 
     /// The dialogue of that number, if it is in the buffer.

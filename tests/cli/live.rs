@@ -111,9 +111,20 @@ fn a_chat_learns_and_goes_on_with_what_it_learned() {
         chat(&["My secret is this.", "/better I will tell nobody.", "And more of it.", "/forget"]);
     assert!(run.stderr.contains("nothing of this dialogue is kept"), "{run:?}");
     assert_eq!(rows(3), 5);
+    // What was learned of it goes with it, and the talk goes on with the base.
+    let run = chat(&["/new", shop, "/better At six.", "/learn", "/forget", "/new", tea]);
+    assert!(
+        run.stderr.contains("a new adapter") && run.stderr.contains("learned of it"),
+        "{run:?}"
+    );
+    assert_eq!(run.stdout.lines().last(), Some(said[0]), "{run:?}");
+    let after = open(&state);
+    assert_eq!((after.current(), after.record.generation), (0, 2));
+    drop(after);
     let run = chat(&["/good", "/better", "/adapter 2", "/learn"]);
     assert!(run.stderr.contains("no reply to judge") && run.stderr.contains("/adapter"), "{run:?}");
-    assert_eq!(open(&state).record.generation, 1, "there was nothing new to learn");
+    // What is left is learned again, as the forgetting made it new.
+    assert_eq!(open(&state).record.generation, 3);
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let mut talk = Talk::new(live, opening, &plan);
     let lines = lines();
     loop {
-        // Learned anew, it goes on with what came of it.
+        // After it has learned, or forgotten what it had learned, it goes on with what came of it.
         let adapter = talk.adapter()?;
         let mut session = engine.session(adapter.as_ref());
         loop {
@@ -91,7 +91,8 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
                 Line::New => talk.finish()?,
                 Line::Good => talk.good()?,
                 Line::Better(text) => talk.better(text)?,
-                Line::Forget => talk.forget()?,
+                Line::Forget if talk.forget()? => break,
+                Line::Forget => {}
                 Line::Learn if talk.learn()? => break,
                 Line::Learn => {}
                 Line::Adapter(_) => eprintln!("/adapter: with --state it is the state's own"),

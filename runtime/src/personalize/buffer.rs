@@ -190,15 +190,6 @@ impl Buffer {
         self.samples.entries().map(|(bin, info)| (bin, info.header()))
     }
 
-    /// Empties `bin`.
-    ///
-    /// # Errors
-    /// If the image cannot be written.
-    pub fn remove(&mut self, bin: usize) -> Result<(), Error> {
-        let Self { samples, path, .. } = self;
-        samples.remove(bin).map_err(|source| Error::Samples { path: path.clone(), source })
-    }
-
     /// Writes the person's answer to `held` into its bin.
     ///
     /// # Errors

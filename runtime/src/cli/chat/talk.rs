@@ -79,13 +79,16 @@ impl<'e> Talk<'e> {
         self.judge(Answer::Preferred(text.to_owned()))
     }
 
-    pub(super) fn forget(&mut self) -> Result<(), Error> {
+    /// Forgets this dialogue, and what was learned of it; whether there is another adapter now.
+    pub(super) fn forget(&mut self) -> Result<bool, Error> {
+        let mut adapters = 0;
         for arrival in core::mem::take(&mut self.arrivals) {
-            self.live.remove(arrival)?;
+            adapters += self.live.forget(arrival)?.adapters;
         }
         self.begin();
-        eprintln!("nothing of this dialogue is kept");
-        Ok(())
+        let learned = if adapters > 0 { ", nor what was learned of it" } else { "" };
+        eprintln!("nothing of this dialogue is kept{learned}");
+        Ok(adapters > 0)
     }
 
     /// Learns; whether there is a new adapter.
