@@ -120,7 +120,7 @@ impl Worker<'_> {
                         self.status.replies.fetch_add(1, Ordering::Relaxed);
                     }
                     Next::Errand(errand) => {
-                        if self.errand(errand, &mut talks)? {
+                        if self.errand(errand) {
                             break;
                         }
                     }
@@ -137,12 +137,11 @@ impl Worker<'_> {
     }
 
     /// Does an errand; whether the adapter is another now.
-    fn errand(&mut self, errand: Errand, talks: &mut Vec<Talk>) -> Result<bool, Error> {
+    fn errand(&mut self, errand: Errand) -> bool {
         // Who asked may have gone: then nobody hears the answer.
         let said = |error: Error| error.to_string();
         match errand {
             Errand::Ask(reply) => {
-                self.observe(talks, |_| false)?;
                 let _ = reply.send(self.live.question().map_err(said));
             }
             Errand::Annotate(arrival, answer, reply) => {
@@ -153,7 +152,7 @@ impl Worker<'_> {
                 let changed = forgotten.as_ref().is_ok_and(|forgotten| forgotten.adapters > 0);
                 let _ = reply.send(forgotten.map(|one| !one.is_nothing()).map_err(said));
                 self.status.describe(&self.live);
-                return Ok(changed);
+                return changed;
             }
             Errand::Round(reply) => {
                 self.status.phase("round");
@@ -162,11 +161,11 @@ impl Worker<'_> {
                 let changed = report.as_ref().is_ok_and(|report| report.installed);
                 let _ = reply.send(report.map_err(said));
                 self.status.describe(&self.live);
-                return Ok(changed);
+                return changed;
             }
         }
         self.status.describe(&self.live);
-        Ok(false)
+        false
     }
 
     /// Writes one reply, and remembers the talk.
@@ -249,7 +248,14 @@ impl Worker<'_> {
         while at < talks.len() {
             if ended(&talks[at]) || talks.len() > MOST_TALKS {
                 let talk = talks.remove(at);
-                let observed = self.live.observe(&Dialogue::new(talk.messages))?;
+                let observed = match self.live.observe(&Dialogue::new(talk.messages)) {
+                    // One that the model cannot score is not a reason to fall silent.
+                    Err(error @ Error::Engine(_)) => {
+                        eprintln!("observed error={error}");
+                        continue;
+                    }
+                    observed => observed?,
+                };
                 eprintln!("observed dialogue={} kept={}", observed.arrival, observed.is_kept());
                 self.status.observed.fetch_add(1, Ordering::Relaxed);
                 self.status.describe(&self.live);
