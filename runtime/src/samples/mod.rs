@@ -54,8 +54,7 @@ pub use record::{Embedding, Message, Messages, Sample};
 pub use wear::Wear;
 
 use crate::plant;
-use crate::seal::Random;
-use crate::seal::{Key, KeyName};
+use crate::seal::{Key, KeyName, Random};
 use header::NO_KEY;
 use layout::{Common, SlotState};
 

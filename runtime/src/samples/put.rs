@@ -61,7 +61,6 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
         header: Header,
         content: &Content<'_>,
     ) -> Result<u32, Error<F::Error>> {
-        let bin = usize::from(header.bin);
         let (mut failure, mut tried) = (None, 0);
         while let Some(slot) = self.least_worn() {
             let before = self.state(slot);
@@ -88,7 +87,6 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
         let entries = &mut self.index.as_mut()[..self.slots as usize];
         let bad = entries.iter_mut().filter(|entry| entry.state == SlotState::Bad);
         bad.for_each(|entry| entry.state = SlotState::Used);
-        debug_assert!(bin < self.common.bins);
         match failure {
             Some(error @ Error::Flash(_)) => Err(error),
             _ => Err(Error::NoSlot { tried }),

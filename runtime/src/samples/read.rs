@@ -5,7 +5,7 @@ use embedded_storage::nor_flash::NorFlash;
 use super::header::{HEADER_BYTES, Header, Part, Sealed};
 use super::layout::{self, BinInfo};
 use super::plant::{Bug, planted};
-use super::record::{self, Embedding, Sample};
+use super::record::{self, Sample};
 use super::{Error, Samples, crc};
 use crate::flash::io;
 
@@ -116,12 +116,5 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
         let Some(key) = key else { return Err(Error::Corrupt { bin }) };
         let (nonce, place) = sealed.at(part);
         key.open(&nonce, &[&place], bytes, &sealed.tag(part)).map_err(|_| Error::Corrupt { bin })
-    }
-}
-
-impl Embedding<'_> {
-    /// Whether both have the same components as they are kept.
-    pub fn is_kept_as(&self, other: &Embedding<'_>) -> bool {
-        self.halves().eq(other.halves())
     }
 }

@@ -4,7 +4,7 @@
 use embedded_storage::nor_flash::NorFlash;
 
 use super::header::{self, HEADER_BYTES};
-use super::layout::{self, BinInfo, NO_SLOT, SlotState};
+use super::layout::{self, BinInfo, SlotState};
 use super::plant::{Bug, planted};
 use super::{Error, Samples, format, put};
 use crate::flash::io;
@@ -84,7 +84,7 @@ impl<F: NorFlash, I: AsRef<[BinInfo]> + AsMut<[BinInfo]>, const STAGE: usize> Sa
     /// Copies a record as it lies there and erases its old slot; `false` if it cannot be read.
     fn copy(&mut self, from: u32, to: u32) -> Result<bool, Error<F::Error>> {
         let bins = &self.index.as_ref()[..self.common.bins];
-        let bin = bins.iter().position(|info| info.slot == from && from != NO_SLOT);
+        let bin = bins.iter().position(|info| info.slot == from);
         let Some(bin) = bin else { return Ok(false) };
         let header = self.slot(bin as u32).header;
         let mut bytes = [0; HEADER_BYTES];
