@@ -84,7 +84,7 @@ pub(super) fn generations(root: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// Makes what a state holds the person's alone. A directory that holds other things too, such as
-/// `/tmp`, keeps its mode.
+/// a home, keeps its mode.
 pub(super) fn make_private(root: &Path) -> Result<(), Error> {
     let known = [RECORD, SAMPLES, QUEUE, SYNTHESISED, ADAPTERS, TRAINING, LOCK];
     let mut own = true;
