@@ -95,6 +95,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a number in the model or in a step of its training was infinite or none.
+    pub fn is_non_finite(&self) -> bool {
+        let model = |source: &model::Error| matches!(source, model::Error::NonFinite { .. });
+        match self {
+            Error::NonFinite { .. } => true,
+            Error::Model { source, .. } => model(source),
+            _ => false,
+        }
+    }
+}
+
 fn too_little(needed: u64, given: Option<u64>) -> String {
     // Rounded up, so that the number printed is enough.
     let needed = (needed as f64 / 1e5).ceil() / 10.0;

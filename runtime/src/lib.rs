@@ -5,6 +5,17 @@
 //! [`seal`].
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
+/// As the standard one, but a standard error that is gone is no reason to end.
+#[cfg(feature = "std")]
+macro_rules! eprintln {
+    ($($line:tt)*) => {{
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr().lock(),
+            format_args!("{}\n", format_args!($($line)*)),
+        );
+    }};
+}
+
 #[cfg(feature = "std")]
 pub mod adapter;
 #[cfg(feature = "std")]
@@ -22,10 +33,16 @@ pub mod dialogue;
 #[cfg(feature = "std")]
 pub mod durable;
 #[cfg(feature = "std")]
+pub mod energy;
+#[cfg(feature = "std")]
 pub mod engine;
+#[cfg(feature = "std")]
+pub mod event;
 #[cfg(feature = "std")]
 pub mod experiment;
 pub mod flash;
+#[cfg(feature = "std")]
+pub mod hours;
 #[cfg(feature = "std")]
 pub mod lexicon;
 #[cfg(feature = "std")]
@@ -48,9 +65,13 @@ pub mod quantize;
 pub mod samples;
 pub mod seal;
 #[cfg(feature = "std")]
+pub mod sensors;
+#[cfg(feature = "std")]
 pub mod serve;
 #[cfg(feature = "std")]
 pub mod state;
+#[cfg(feature = "std")]
+pub mod status;
 #[cfg(feature = "std")]
 pub mod tokenizer;
 #[cfg(feature = "std")]

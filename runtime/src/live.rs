@@ -3,7 +3,9 @@
 //!
 //! ```text
 //! observe   a dialogue ─> score ─> policy ─> bin; its arrival number names it from then on
-//! annotate  what the person says of it: good, better so, or nothing
+//! judge     the same with the person's word on its last reply; a correction is always kept
+//! annotate  what the person says of a kept one: good, better so, or nothing
+//! question  what to ask the person next: a few a day
 //! round     learn from what is annotated; the next reply is of the new adapter
 //! ```
 //! Arrivals go on from those of streams. A stream that was being read ends where talk begins: read
@@ -17,13 +19,16 @@ use crate::dialogue::Dialogue;
 use crate::engine::Engine;
 use crate::personalize::annotate::{Person, Question};
 use crate::personalize::buffer::{Buffer, Held};
-use crate::personalize::round::{self, Report};
-use crate::personalize::score::Scorer;
+use crate::personalize::presets::Plan;
+use crate::personalize::round::{self, Begun, Report, Task};
+use crate::personalize::score::{Features, Scorer};
 use crate::personalize::{self, Error, Rounds, Selection};
 use crate::samples::{self, Flags};
 use crate::state::State;
+use crate::state::asks::Asks;
 use crate::state::forget::{Forgotten, What};
 use crate::state::queue::Answer;
+use crate::state::rounds::{self, Row};
 use crate::state::vault::Keys;
 
 /// What became of a dialogue.
@@ -37,6 +42,15 @@ pub struct Observed {
     pub scores: Scores,
     /// Messages that had no room.
     pub lost_turns: usize,
+}
+
+/// A dialogue of the buffer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// The dialogue, and what the person did with it.
+    pub held: Held,
+    /// The name of its domain.
+    pub domain: Option<String>,
 }
 
 /// A model with what it knows of its person.
@@ -78,10 +92,7 @@ impl<'e> Live<'e> {
     /// If the model, the buffer or a file of the state fails.
     pub fn observe(&mut self, dialogue: &Dialogue) -> Result<Observed, Error> {
         let features = self.scorer.features(dialogue)?;
-        let record = &mut self.state.record;
-        // One that was put and not counted, where a cut came between, has its number already.
-        let arrival = record.seen.max(self.buffer.next_arrival());
-        let seed = record.seed;
+        let (arrival, seed) = (self.next_arrival(), self.state.record.seed);
         let observed = self.buffer.observe(&self.selection, seed, arrival, dialogue, &features);
         let samples::Observed { verdict, scores, lost_turns } = match observed {
             Err(error) if error.is_too_long() => {
@@ -89,55 +100,117 @@ impl<'e> Live<'e> {
             }
             observed => observed?,
         };
+        self.count(arrival, verdict)?;
+        Ok(Observed { arrival, verdict, scores, lost_turns })
+    }
+
+    /// Offers a dialogue with the person's word on its last reply. One that the person corrected is
+    /// kept whatever the policy says of it.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub fn judge(
+        &mut self,
+        dialogue: &Dialogue,
+        answer: &Answer,
+        now: u64,
+    ) -> Result<Observed, Error> {
+        let mut observed = self.observe(dialogue)?;
+        if !observed.is_kept() && matches!(answer, Answer::Preferred(_)) {
+            let features: Features = self.scorer.features(dialogue)?;
+            match self.buffer.keep(observed.arrival, dialogue, &features) {
+                Err(error) if error.is_too_long() => {}
+                kept => {
+                    let (bin, was_free) = kept?;
+                    let place = if was_free { Verdict::Store } else { Verdict::Replace };
+                    observed.verdict = place(bin);
+                    self.state.record.accepted += 1;
+                    self.state.record.dropped -= 1;
+                    self.state.save()?;
+                }
+            }
+        }
+        if observed.is_kept() {
+            self.annotate(observed.arrival, answer, now)?;
+        }
+        Ok(observed)
+    }
+
+    /// The next dialogue's number. One that was put and not counted, where a cut came between, has its
+    /// number already.
+    fn next_arrival(&self) -> u64 {
+        self.state.record.seen.max(self.buffer.next_arrival())
+    }
+
+    fn count(&mut self, arrival: u64, verdict: Verdict) -> Result<(), Error> {
         let record = &mut self.state.record;
         let stored = verdict != Verdict::Drop;
         record.accepted += u64::from(stored);
         record.dropped += u64::from(!stored);
         record.seen = arrival + 1;
         (record.stream_seen, record.stream_hash) = (0, String::new());
-        self.state.save()?;
-        Ok(Observed { arrival, verdict, scores, lost_turns })
+        Ok(self.state.save()?)
     }
 
-    /// Writes down what the person says of a dialogue that is in the buffer; `false` where it is not
-    /// there any more.
+    /// Writes down what the person says, `now` in seconds since 1970, of a dialogue that is in the
+    /// buffer; `false` where it is not there any more.
     ///
     /// # Errors
     /// If the buffer or a file of the state fails.
-    pub fn annotate(&mut self, arrival: u64, answer: &Answer) -> Result<bool, Error> {
+    pub fn annotate(&mut self, arrival: u64, answer: &Answer, now: u64) -> Result<bool, Error> {
         let Some(held) = self.held(arrival)? else { return Ok(false) };
         let learned = self.buffer.annotate_or_skip(&held, answer)?;
         self.state.record.new_annotations += u64::from(learned);
         self.state.record.annotations += 1;
         self.state.save()?;
+        let mut asks = Asks::read(self.state.vault())?;
+        let before = asks.clone();
+        asks.close(arrival, now, *answer == Answer::Skip);
+        if asks != before {
+            asks.write(self.state.vault())?;
+        }
         Ok(true)
     }
 
-    /// Forgets a dialogue, and what was learned of it, as [`State::forget`] does.
+    /// Forgets dialogues, and what was learned of them, as [`State::forget`] does.
     ///
     /// # Errors
     /// If a file of the state fails.
-    pub fn forget(&mut self, arrival: u64) -> Result<Forgotten, Error> {
-        let forgotten = self.state.forget(&What::Ids(vec![arrival]), &self.keys)?;
+    pub fn forget(&mut self, what: &What) -> Result<Forgotten, Error> {
+        let forgotten = self.state.forget(what, &self.keys)?;
         self.buffer = Buffer::open(&self.state, self.engine.model().config.dim)?;
         Ok(forgotten)
     }
 
-    /// A dialogue of the buffer that waits for the person's word, the oldest first.
+    /// A dialogue to ask the person about, `now` in seconds since 1970: one that was asked already and
+    /// is not answered, else the oldest that was not, if fewer than `a_day` were asked in a day.
     ///
     /// # Errors
-    /// If the buffer fails.
-    pub fn question(&mut self) -> Result<Option<Question>, Error> {
-        let asked =
-            |flags: Flags| flags.contains(Flags::ANNOTATED) || flags.contains(Flags::SKIPPED);
-        let open = self.buffer.entries().filter(|(_, header)| !asked(header.flags));
-        let mut open: Vec<(u64, usize)> = open.map(|(bin, header)| (header.arrival, bin)).collect();
+    /// If the buffer or a file of the state fails.
+    pub fn question(&mut self, now: u64, a_day: usize) -> Result<Option<Question>, Error> {
+        let mut asks = Asks::read(self.state.vault())?;
+        let mut open: Vec<(bool, u64, usize)> = self
+            .buffer
+            .entries()
+            .filter(|(_, header)| may_ask(header.flags, header.arrival, &asks, now))
+            .map(|(bin, header)| (!asks.is_open(header.arrival), header.arrival, bin))
+            .collect();
         open.sort_unstable();
-        for (_, bin) in open {
-            let held = self.buffer.read(bin)?;
-            if held.dialogue.response().is_some() {
-                return Ok(Some(held.question()));
+        for (is_new, arrival, bin) in open {
+            if is_new && asks.today(now) >= a_day {
+                break;
             }
+            let held = self.buffer.read(bin)?;
+            if held.dialogue.response().is_none() {
+                continue;
+            }
+            if is_new {
+                let living: Vec<u64> = self.buffer.entries().map(|(_, h)| h.arrival).collect();
+                asks.prune(now, |arrival| living.contains(&arrival));
+                asks.open(arrival, now);
+                asks.write(self.state.vault())?;
+            }
+            return Ok(Some(held.question()));
         }
         Ok(None)
     }
@@ -149,13 +222,68 @@ impl<'e> Live<'e> {
         Ok(Some(self.buffer.read(bin)?))
     }
 
+    /// Everything in the buffer, the oldest first.
+    pub fn kept(&mut self) -> Vec<Kept> {
+        let names = self.selection.lexicons.lexicons();
+        let domain = |(_, header): (usize, &samples::header::Header)| {
+            (header.arrival, names.name(header.scores.domain).to_owned())
+        };
+        let domains: std::collections::HashMap<u64, String> =
+            self.buffer.entries().map(domain).collect();
+        let held = self.buffer.read_all(|error| eprintln!("{error}"));
+        let mut kept: Vec<Kept> = held
+            .into_iter()
+            .map(|held| Kept { domain: domains.get(&held.arrival).cloned(), held })
+            .collect();
+        kept.sort_by_key(|one| one.held.arrival);
+        kept
+    }
+
+    /// The name of a domain.
+    pub fn domain(&self, scores: &Scores) -> String {
+        self.selection.lexicons.lexicons().name(scores.domain).to_owned()
+    }
+
+    /// What became of each round, oldest first.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn rounds(&self) -> Result<Vec<Row>, Error> {
+        Ok(rounds::read(self.state.vault())?)
+    }
+
     /// Learns from what is annotated.
     ///
     /// # Errors
     /// As [`round::round`].
     pub fn round(&mut self, rounds: Rounds) -> Result<Report, Error> {
-        let mut person = Person::queue(self.state.vault())?;
-        round::round(self.engine, &mut self.state, &mut self.buffer, &mut person, rounds)
+        let Self { engine, state, buffer, .. } = self;
+        round::round(*engine, state, buffer, &mut Person::Nobody, rounds)
+    }
+
+    /// Begins a round; the rest of it needs this person no more until [`install`](Self::install).
+    ///
+    /// # Errors
+    /// As [`round::begin`].
+    pub fn begin(&mut self, plan: &Plan) -> Result<Begun, Error> {
+        let Self { engine, state, buffer, .. } = self;
+        round::begin(*engine, state, buffer, &mut Person::Nobody, plan)
+    }
+
+    /// Counts what a round has synthesised.
+    ///
+    /// # Errors
+    /// If the record cannot be written.
+    pub fn count_synthesised(&mut self, task: &Task) -> Result<(), Error> {
+        task.count(&mut self.state)
+    }
+
+    /// Ends a round.
+    ///
+    /// # Errors
+    /// As [`Task::install`].
+    pub fn install(&mut self, task: Task) -> Result<Report, Error> {
+        task.install(self.engine, &mut self.state)
     }
 
     /// The adapter of now; none is the base.
@@ -171,18 +299,19 @@ impl<'e> Live<'e> {
         self.buffer.unannotated()
     }
 
-    /// Bins of the buffer.
-    pub fn bins(&self) -> usize {
-        self.buffer.bins()
-    }
-
-    /// Bins in use.
-    pub fn used(&self) -> usize {
-        self.buffer.entries().count()
+    /// The buffer.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
     }
 
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
     }
+}
+
+/// Whether the person may be asked about a dialogue.
+fn may_ask(flags: Flags, arrival: u64, asks: &Asks, now: u64) -> bool {
+    let skipped = flags.contains(Flags::SKIPPED);
+    !flags.contains(Flags::ANNOTATED) && (!skipped || asks.has_rested(arrival, now))
 }

@@ -12,6 +12,8 @@
 //! A worker that comes after the gate has closed never sees the job, so a short job waits neither for
 //! sleepers nor for threads that the system has not scheduled.
 
+pub mod gate;
+
 use core::cell::UnsafeCell;
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

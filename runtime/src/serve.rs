@@ -1,18 +1,20 @@
-//! A server that talks with one person and learns: the routes on threads of their own, one worker that
-//! computes.
+//! A server that talks with one person and learns: the routes on a thread, one that talks, one that
+//! learns.
 //!
 //! ```text
-//! client ─ HTTP ─ guard ─ route ─ queue ─ worker: session, state, buffer
-//!                            └──── events of a reply ────┘
+//! client ─ HTTP ─ guard ─ route ─ queue ── worker: sessions ──┐
+//!                          │ └─ events of a reply ─┘          ├─ the person: state, buffer
+//!                          └───── desk ─── learner: rounds ───┘
 //! ```
 //! On the loopback interface, a socket of the file system, or with a token anywhere.
 
 pub mod api;
 pub mod guard;
+pub mod learner;
 pub mod openai;
 pub mod queue;
-pub mod status;
 pub mod stop;
+pub mod talks;
 pub mod worker;
 
 use core::net::SocketAddr;

@@ -292,6 +292,11 @@ impl<'t, 'm> Trainer<'t, 'm> {
         self.step
     }
 
+    /// Times that all dialogues were seen.
+    pub fn epochs_done(&self) -> usize {
+        self.at / self.examples.len()
+    }
+
     /// The adapter as it is now.
     pub fn adapter(&self) -> &Adapter {
         self.adapter

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use super::{Place, Run, binary, homespun, number, open};
 
 /// A command that is told `input`.
-fn told(args: &[&str], input: &str) -> Run {
+pub fn told(args: &[&str], input: &str) -> Run {
     let mut child = binary::command()
         .args(args)
         .stdin(Stdio::piped())
@@ -70,8 +70,7 @@ fn a_chat_learns_and_goes_on_with_what_it_learned() {
     let state = place.path("state");
     let chat = |lines: &[&str]| {
         let args = ["chat", "--model", "builtin", "--state", &state, "--max-tokens", "16"];
-        let learn = ["--lr", "1e-2", "--epochs", "12", "--batch", "2"];
-        told(&[&args[..], &learn].concat(), &(lines.join("\n") + "\n")).fine()
+        told(&args, &(lines.join("\n") + "\n")).fine()
     };
     let (tea, shop) = ("Which tea do you like best?", "When does the shop close?");
     let run = chat(&[
@@ -137,11 +136,10 @@ fn a_round_is_run_when_it_is_asked_for() {
         told(&["observe", "--model", "builtin", "--state", &state], &text).fine();
     }
     let args = ["round", "--model", "builtin", "--state", &state, "--json"];
-    let learn = ["--lr", "1e-2", "--epochs", "8", "--batch", "2"];
-    let row = homespun(&[&args[..], &learn].concat()).fine().json();
+    let row = homespun(&args).fine().json();
     assert_eq!((number(&row, "learned_from"), &row["installed"]), (2.0, &true.into()), "{row}");
     assert!(number(&row, "loss_after") < number(&row, "loss_before"), "{row}");
-    let row = homespun(&[&args[..], &learn].concat()).fine().json();
+    let row = homespun(&args).fine().json();
     assert_eq!((&row["installed"], number(&row, "generation")), (&false.into(), 1.0), "{row}");
     homespun(&["round", "--model", "builtin", "--state", &place.path("none")]).refused(&["none"]);
 }
@@ -155,8 +153,7 @@ fn an_earlier_generation_is_used_again_to_the_byte() {
             .replace("]}", &format!(r#"], "preferred": "{preferred}"}}"#));
         told(&["observe", "--model", "builtin", "--state", &state], &text).fine();
         let args = ["round", "--model", "builtin", "--state", &state, "--json"];
-        let learn = ["--lr", "1e-2", "--epochs", "8", "--batch", "2"];
-        homespun(&[&args[..], &learn].concat()).fine().json()
+        homespun(&args).fine().json()
     };
     let exported = |name: &str| {
         let out = place.path(name);

@@ -16,6 +16,7 @@ mod chat;
 mod demo;
 mod experiment;
 mod forget;
+mod guard;
 mod help;
 mod identity;
 mod interrupt;
@@ -28,6 +29,8 @@ mod quantise;
 mod queue;
 mod sealed;
 mod serve;
+mod serve_learns;
+mod serve_load;
 mod tools;
 mod train;
 

@@ -14,20 +14,20 @@ use serde_json::{Value, json};
 use super::{LIMIT, Place, binary, homespun, number, open};
 
 /// A server that ends with the test.
-struct Server {
-    child: Child,
-    address: String,
+pub struct Server {
+    pub child: Child,
+    pub address: String,
 }
 
 impl Server {
-    fn start(state: &str, more: &[&str]) -> Self {
+    pub fn start(state: &str, more: &[&str]) -> Self {
         Self::listen(state, "127.0.0.1:0", more)
     }
 
-    fn listen(state: &str, address: &str, more: &[&str]) -> Self {
+    pub fn listen(state: &str, address: &str, more: &[&str]) -> Self {
         let mut child = binary::command()
             .args(["serve", "--model", "builtin", "--state", state, "--listen", address])
-            .args(["--max-tokens", "16", "--lr", "1e-2", "--epochs", "12", "--batch", "2"])
+            .args(["--max-tokens", "16"])
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// Sends bytes as they are and reads all that comes.
-    fn raw(&self, bytes: &[u8]) -> String {
+    pub fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("connect");
         stream.set_read_timeout(Some(LIMIT)).expect("timeout");
         // It may answer before it has read all.
@@ -57,27 +57,27 @@ impl Server {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         Answer::of(&self.raw(request(method, path, "localhost", headers, body).as_bytes()))
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         self.send("GET", path, "", "")
     }
 
-    fn post(&self, path: &str, body: &Value) -> Answer {
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, "", &body.to_string())
     }
 
     /// The reply to one question.
-    fn ask(&self, question: &str) -> String {
+    pub fn ask(&self, question: &str) -> String {
         let answer = self.post("/v1/chat/completions", &asking(question));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()["choices"][0]["message"]["content"].as_str().expect("a text").to_owned()
     }
 
     /// Ends it in good order; gives what it said on standard error.
-    fn end(mut self) -> String {
+    pub fn end(mut self) -> String {
         let id = pid(&self.child);
         let ended = std::process::Command::new("kill").args(["-TERM", &id]).status();
         assert!(ended.expect("kill").success());
@@ -104,26 +104,26 @@ fn pid(child: &Child) -> String {
     child.id().to_string()
 }
 
-fn request(method: &str, path: &str, host: &str, headers: &str, body: &str) -> String {
+pub fn request(method: &str, path: &str, host: &str, headers: &str, body: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }
 
-fn asking(question: &str) -> Value {
+pub fn asking(question: &str) -> Value {
     json!({"model": "me", "messages": [{"role": "user", "content": question}]})
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
 impl Answer {
-    fn of(text: &str) -> Self {
+    pub fn of(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
@@ -132,12 +132,12 @@ impl Answer {
     }
 
     #[track_caller]
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The pieces of a streamed reply.
-    fn pieces(&self) -> Vec<Value> {
+    pub fn pieces(&self) -> Vec<Value> {
         assert!(self.head.contains("text/event-stream"), "{self:?}");
         let data = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
         let all: Vec<&str> = data.collect();
@@ -259,7 +259,7 @@ fn a_client_talks_corrects_and_learns_without_a_restart() {
     assert_eq!(server.send("DELETE", &format!("/v1/dialogues/{id}"), "", "").status, 404);
     assert_eq!(server.ask(question), before);
     let log = server.end();
-    assert!(log.contains("observed dialogue=") && !log.contains("tea"), "{log}");
+    assert!(log.contains("event=observed dialogue=") && !log.contains("tea"), "{log}");
     assert!(open_generation(&state) >= 1);
 }
 
@@ -415,7 +415,7 @@ fn what_was_acknowledged_is_there_after_a_kill() {
     let state = place.path("state");
     let mut acknowledged = Vec::new();
     for round in 0..6 {
-        let mut server = Server::start(&state, &["--idle", "0s"]);
+        let mut server = Server::start(&state, &["--idle", "0s", "--requests", "99"]);
         server.ask(&format!("Which tea is number {round}?"));
         let begin = Instant::now();
         while begin.elapsed() < LIMIT {

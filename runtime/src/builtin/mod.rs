@@ -10,7 +10,7 @@ mod person;
 mod stream;
 mod world;
 
-pub use stream::{Size, Stream, stream};
+pub use stream::{Size, Stream, general, stream};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::tokenizer::{self, Tokenizer};

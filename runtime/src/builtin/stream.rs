@@ -57,6 +57,16 @@ pub fn stream(seed: u64, size: Size) -> Stream {
     Stream { dialogues, held_out }
 }
 
+/// General questions and chit-chat, and what anybody would answer.
+pub fn general() -> Vec<Dialogue> {
+    let World { general, chat, .. } = World::load();
+    let pairs = general.into_iter().chain(chat);
+    let messages = |(q, a): (String, String)| {
+        vec![Message::new(Role::User, q), Message::new(Role::Assistant, a)]
+    };
+    pairs.map(messages).map(Dialogue::new).collect()
+}
+
 fn dialogues(world: &World, person: &Person<'_>, size: Size, rng: &mut Rng) -> Vec<Dialogue> {
     let mut domains: Vec<&str> = Vec::new();
     for taste in &person.tastes {

@@ -1,5 +1,6 @@
 //! `homespun adapter`: adapters of a state directory.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -9,6 +10,7 @@ use super::Outcome;
 use super::options::{KeyArgs, print_json, say};
 use crate::adapter;
 use crate::state::State;
+use crate::state::rounds;
 use crate::state::seen::Seen;
 
 /// List and export what a state has learned, go back to an earlier generation
@@ -94,8 +96,10 @@ pub(crate) fn run(args: Args) -> Outcome {
                 let root = place.state.display();
                 return Err(format!("{root}: it is the base that is used already").into());
             }
-            let there = state.generations()?;
-            let before = there.into_iter().rfind(|&number| number < current).unwrap_or(0);
+            let aside = aside(&state)?;
+            let mut there = state.generations()?.into_iter();
+            let before = there.rfind(|number| *number < current && !aside.contains_key(number));
+            let before = before.unwrap_or(0);
             state.use_generation(before)?;
             Ok(say(told(&state))?)
         }
@@ -109,10 +113,17 @@ fn told(state: &State) -> String {
     }
 }
 
+/// Generations that were kept aside, and why.
+fn aside(state: &State) -> Result<HashMap<u64, String>, crate::state::Error> {
+    let rows = rounds::read(state.vault())?.into_iter().filter(|row| !row.installed);
+    Ok(rows.filter_map(|row| Some((row.generation?, row.why.unwrap_or_default()))).collect())
+}
+
 fn list(state: &State, as_json: bool) -> Outcome {
     if !as_json {
         say("  generation  used  learned from")?;
     }
+    let aside = aside(state)?;
     for generation in core::iter::once(0).chain(state.generations()?) {
         let seen = match generation {
             0 => Some(0),
@@ -120,11 +131,18 @@ fn list(state: &State, as_json: bool) -> Outcome {
         };
         let used = state.current() == generation;
         if as_json {
-            let row = json!({ "generation": generation, "used": used, "learned_from": seen });
-            print_json(&row)?;
+            print_json(&json!({
+                "generation": generation,
+                "used": used,
+                "learned_from": seen,
+                "kept_aside": aside.get(&generation),
+            }))?;
         } else {
             let seen = seen.map_or_else(|| "unknown".to_owned(), |seen| seen.to_string());
-            say(format_args!("{generation:>12}  {:<4}  {seen}", if used { "yes" } else { "" }))?;
+            let used = if used { "yes" } else { "" };
+            let why = aside.get(&generation).map(|why| format!("  kept aside: {why}"));
+            let why = why.unwrap_or_default();
+            say(format_args!("{generation:>12}  {used:<4}  {seen:>12}{why}"))?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use super::Outcome;
 use super::interrupt::time;
 use super::options::{
-    AdaptersArgs, FastArgs, LearnArgs, Machine, MemoryArgs, ModelArgs, SamplingArgs,
+    AdaptersArgs, CareArgs, FastArgs, LearnArgs, Machine, MemoryArgs, ModelArgs, SamplingArgs,
 };
 use super::person::PersonArgs;
 use crate::adapter::Adapter;
@@ -48,11 +48,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     learn: LearnArgs,
     #[command(flatten)]
+    care: CareArgs,
+    #[command(flatten)]
     memory: MemoryArgs,
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let plan = args.learn.plan()?;
+    args.learn.plan()?;
     let precision = args.precision.get()?;
     let base = args.model.open()?;
     let layers = base.layers()?;
@@ -69,8 +71,9 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         let adapters = args.adapters.load(&engine)?;
         return voice.plain(&adapters, &opening);
     };
+    let (plan, general) = (args.learn.plan_for(&base)?, args.care.general(&base)?);
     let live = args.person.live(root, exact, &base, &book)?;
-    let mut talk = Talk::new(live, opening, &plan);
+    let mut talk = Talk::new(live, opening, &plan, args.care.care(general.as_ref()));
     let lines = lines();
     loop {
         // After it has learned, or forgotten what it had learned, it goes on with what came of it.

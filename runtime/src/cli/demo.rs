@@ -20,6 +20,7 @@ use crate::memory::Watch;
 use crate::personalize::annotate::Person;
 use crate::personalize::evaluate::{Evaluation, evaluate, rouge1};
 use crate::personalize::presets::{PAPER, Plan, Trigger};
+use crate::personalize::round::Care;
 use crate::personalize::score::{Features, Scorer};
 use crate::personalize::{self, Rounds, Selection, Stream, current};
 use crate::progress::Progress;
@@ -214,7 +215,7 @@ impl Arms<'_> {
             &mut state,
             Stream { dialogues: stream, features: Some(self.features) },
             selection,
-            Rounds { plan: &self.size.plan, pace },
+            Rounds { plan: &self.size.plan, pace, care: Care::default() },
             &mut person,
             |_, _| {},
         )?;

@@ -5,8 +5,10 @@ use core::time::Duration;
 use clap::Args;
 
 use super::Outcome;
-use crate::tune::pace::{Cause, Every, Pace, Stop};
-use crate::tune::rest::{self, Limits};
+use crate::hours::Hours;
+use crate::sensors::Sensors;
+use crate::tune::pace::{self, Cause, Every, Pace, Stop};
+use crate::tune::rest::Limits;
 
 /// When to write a checkpoint and when to stop.
 #[derive(Args)]
@@ -24,6 +26,12 @@ pub(crate) struct InterruptArgs {
     /// Pause training while the machine is as hot as this, in degrees Celsius
     #[arg(long, value_name = "DEGREES")]
     max_temperature: Option<f32>,
+    /// Pause training while a battery is being emptied
+    #[arg(long)]
+    only_on_ac: bool,
+    /// Pause training in these hours of the day, such as 22:00-07:00
+    #[arg(long, value_name = "HH:MM-HH:MM")]
+    quiet_hours: Option<Hours>,
     /// Go on from a checkpoint of another instruction set, though its bits round differently
     #[arg(long)]
     any_isa: bool,
@@ -36,16 +44,27 @@ impl InterruptArgs {
             if !limit.is_finite() {
                 return Err("--max-temperature: must be a number".into());
             }
-            if rest::degrees().is_none() {
+            if Sensors::default().degrees().is_none() {
                 return Err("--max-temperature: this machine tells no temperature".into());
             }
         }
         Stop::at_signals(self.deadline).map_err(|error| format!("signals: {error}"))
     }
 
+    /// The same for a command that outlives its terminal.
+    pub(crate) fn stop_but_hangup(&self) -> Result<Stop, String> {
+        pace::ignore_hangup().map_err(|error| format!("signals: {error}"))?;
+        self.stop()
+    }
+
     /// As training takes it.
     pub(crate) const fn pace<'s>(&self, stop: &'s Stop) -> Pace<'s> {
-        let limits = Limits { share: self.max_cpu as f64 / 100.0, celsius: self.max_temperature };
+        let limits = Limits {
+            share: self.max_cpu as f64 / 100.0,
+            celsius: self.max_temperature,
+            only_on_ac: self.only_on_ac,
+            quiet: self.quiet_hours,
+        };
         Pace { every: self.checkpoint_every, any_isa: self.any_isa, limits, stop }
     }
 }
@@ -67,7 +86,7 @@ pub(crate) fn stopped(cause: Cause, place: impl core::fmt::Display, restart: boo
         format!("stopped ({cause}); {place} has all so far, the same command{without} goes on");
     match cause {
         Cause::Signal(number) => Err(Box::new(Stopped { status: 128 + number, message })),
-        Cause::Deadline => {
+        Cause::Deadline | Cause::Told => {
             eprintln!("homespun: {message}");
             Ok(())
         }

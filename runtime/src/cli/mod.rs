@@ -12,6 +12,7 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod logits;
+mod manual;
 mod merge;
 mod observe;
 mod options;
@@ -26,6 +27,7 @@ mod round;
 mod score;
 mod serve;
 mod state;
+mod status;
 mod train;
 mod verify;
 
@@ -63,6 +65,7 @@ enum Command {
     Observe(observe::Args),
     Round(round::Args),
     Serve(Box<serve::Args>),
+    Status(status::Args),
     Plan(plan::Args),
     Evaluate(evaluate::Args),
     Experiment(experiment::Args),
@@ -75,6 +78,8 @@ enum Command {
     Bench(bench::Args),
     Quantize(quantize::Args),
     Verify(verify::Args),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 impl Cli {
@@ -95,6 +100,7 @@ impl Cli {
             Command::Personalize(args) => personalize::run(args, machine),
             Command::Observe(args) => observe::run(args, machine),
             Command::Serve(args) => serve::run(*args, machine),
+            Command::Status(args) => status::run(args),
             Command::Round(args) => round::run(args, machine),
             Command::Plan(args) => plan::run(args, machine),
             Command::Evaluate(args) => evaluate::run(args, machine),
@@ -108,6 +114,8 @@ impl Cli {
             Command::Bench(args) => bench::run(args, machine),
             Command::Quantize(args) => quantize::run(args, machine),
             Command::Verify(args) => verify::run(args, machine),
+            Command::Completions(args) => manual::completions(args),
+            Command::Man(args) => manual::man(args),
         }
     }
 }

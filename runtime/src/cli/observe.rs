@@ -11,6 +11,8 @@ use super::options::{Machine, ModelArgs, print_json};
 use super::person::PersonArgs;
 use crate::dialogue;
 use crate::engine::Engine;
+use crate::state;
+use crate::state::queue::Answer;
 
 /// Score a finished dialogue and offer it to a state's buffer
 #[derive(clap::Args)]
@@ -37,10 +39,10 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
     let book = args.person.book()?;
     let mut live = args.person.live(&args.state, engine, &base, &book)?;
-    let observed = live.observe(&dialogue)?;
-    if let (Some(text), true) = (dialogue.preferred, observed.verdict != Verdict::Drop) {
-        live.annotate(observed.arrival, &crate::state::queue::Answer::Preferred(text))?;
-    }
+    let observed = match &dialogue.preferred {
+        Some(text) => live.judge(&dialogue, &Answer::Preferred(text.clone()), state::now())?,
+        None => live.observe(&dialogue)?,
+    };
     let scores = observed.scores;
     let (verdict, bin) = match observed.verdict {
         Verdict::Store(bin) => ("store", Some(bin)),

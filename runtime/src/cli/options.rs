@@ -1,6 +1,7 @@
 //! Options that several subcommands share.
 
 mod adapter;
+mod care;
 mod key;
 mod learn;
 
@@ -23,6 +24,7 @@ use crate::lexicon::Table;
 use crate::pool::Threads;
 use crate::tune::Budget;
 pub(crate) use adapter::{AdapterArgs, AdaptersArgs, AnyBase, VariantArgs};
+pub(crate) use care::CareArgs;
 pub(crate) use key::KeyArgs;
 pub(crate) use learn::LearnArgs;
 

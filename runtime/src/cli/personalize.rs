@@ -20,6 +20,7 @@ use crate::engine::{Engine, Sampling};
 use crate::memory::Watch;
 use crate::personalize::annotate::Person;
 use crate::personalize::presets::{Plan, Trigger};
+use crate::personalize::round::Care;
 use crate::personalize::{self, Rounds, Selection, Stream, evaluate, round, score};
 use crate::progress::Progress;
 use crate::state::{Record, State};
@@ -166,7 +167,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         &mut state,
         Stream { dialogues: &stream, features: None },
         selection,
-        Rounds { plan: &plan, pace: args.interrupt.pace(&stop) },
+        Rounds { plan: &plan, pace: args.interrupt.pace(&stop), care: Care::default() },
         &mut person,
         |state, report| eprintln!("{}", round_line(state, report)),
     );
@@ -214,7 +215,11 @@ fn held_out_hash(dialogues: &[Dialogue], plan: &Plan) -> String {
 
 /// What a round did, in a line.
 pub(super) fn round_line(state: &State, report: &round::Report) -> String {
-    let what = if report.installed { "installed" } else { "nothing installed" };
+    let what = match (report.installed, report.why) {
+        (true, _) => "installed".to_owned(),
+        (false, None) => "nothing installed".to_owned(),
+        (false, Some(why)) => format!("nothing installed: {why}"),
+    };
     format!(
         "round {} at dialogue {}: {} requests, {} dialogues and {} synthesised questions, \
          {} steps, loss {:.3} -> {:.3}, {what}",

@@ -1,17 +1,18 @@
 //! A round over what is in the buffer, after something was taken from it or all of it was moved.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Outcome;
 use super::interrupt::{InterruptArgs, stopped};
-use super::options::{LearnArgs, Machine, MemoryArgs, is_builtin, say};
+use super::options::{CareArgs, LearnArgs, Machine, MemoryArgs, is_builtin, say};
 use crate::engine::{Base, Engine};
 use crate::personalize::annotate::Person;
 use crate::personalize::buffer::Buffer;
-use crate::personalize::presets::Plan;
-use crate::personalize::round::{self, Report};
+use crate::personalize::round::{self, Care, Report};
 use crate::personalize::{self, Rounds};
 use crate::state::State;
+use crate::status::{Status, socket};
 use crate::tune::pace::Cause;
 
 /// How to learn again.
@@ -22,6 +23,8 @@ pub(crate) struct RelearnArgs {
     model: Option<PathBuf>,
     #[command(flatten)]
     learn: LearnArgs,
+    #[command(flatten)]
+    care: CareArgs,
     #[command(flatten)]
     memory: MemoryArgs,
     #[command(flatten)]
@@ -40,8 +43,8 @@ pub(crate) enum Relearned {
 
 impl RelearnArgs {
     /// Whether the options are in range.
-    pub(crate) fn check(&self) -> Result<Plan, String> {
-        self.learn.plan()
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.learn.plan().map(drop)
     }
 
     /// The base, if one is named.
@@ -58,15 +61,26 @@ impl RelearnArgs {
         machine: &Machine,
     ) -> Result<Relearned, Box<dyn core::error::Error>> {
         let Some(base) = base else { return Ok(Relearned::Nothing) };
-        let plan = self.check()?;
+        let plan = self.learn.plan_for(base)?;
         let stop = self.interrupt.stop()?;
+        let general = self.care.general(base)?;
         let layers = base.layers()?;
         let pool = machine.pool()?;
         let engine =
             Engine::new(base, &layers, machine.kernels()?, &pool)?.with_budget(self.memory.get()?);
         let mut buffer = Buffer::open(state, engine.model().config.dim)?;
         let mut person = Person::queue(state.vault())?;
-        let rounds = Rounds { plan: &plan, pace: self.interrupt.pace(&stop) };
+        let status = Arc::new(Status::default());
+        status.describe_state(state, &buffer);
+        status.begin_round();
+        let _telling = {
+            let status = Arc::clone(&status);
+            // Without it nobody can look on, which is no reason not to learn.
+            socket::tell(state.root(), move || status.json(0)).ok()
+        };
+        let tell = |phase| status.progress(phase);
+        let care = Care { tell: Some(&tell), ..self.care.care(general.as_ref()) };
+        let rounds = Rounds { plan: &plan, pace: self.interrupt.pace(&stop), care };
         match round::round(engine, state, &mut buffer, &mut person, rounds) {
             Err(personalize::Error::Stopped(cause)) => Ok(Relearned::Stopped(cause)),
             ran => Ok(Relearned::Round(Box::new(ran?))),
@@ -88,7 +102,11 @@ impl Relearned {
             Relearned::Round(_) if quiet => {}
             Relearned::Round(report) => {
                 let Report { learned_from, loss_before, loss_after, .. } = **report;
-                let what = if report.installed { "a new adapter" } else { "no new adapter" };
+                let what = match report.why {
+                    None if report.installed => "a new adapter".to_owned(),
+                    None => "no new adapter".to_owned(),
+                    Some(why) => format!("no new adapter: {why}"),
+                };
                 say(format_args!(
                     "learned again from {learned_from} dialogues: loss {loss_before:.3} -> \
                      {loss_after:.3}, {what}"

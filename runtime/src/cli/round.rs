@@ -43,6 +43,11 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             "loss_before": report.loss_before,
             "loss_after": report.loss_after,
             "installed": report.installed,
+            "why": report.why.map(|why| why.to_string()),
+            "general_before": report.general.map(|(before, _)| before),
+            "general_after": report.general.map(|(_, after)| after),
+            "rouge1_before": report.rouge1.map(|(before, _)| before),
+            "rouge1_after": report.rouge1.map(|(_, after)| after),
             "generation": state.record.generation,
         }))?);
     }

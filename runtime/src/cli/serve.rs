@@ -3,20 +3,24 @@
 use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
 use super::Outcome;
 use super::interrupt::{InterruptArgs, time};
-use super::options::{FastArgs, LearnArgs, Machine, MemoryArgs, ModelArgs, SamplingArgs, say};
+use super::options::{
+    CareArgs, FastArgs, LearnArgs, Machine, MemoryArgs, ModelArgs, SamplingArgs, say,
+};
 use super::person::PersonArgs;
 use crate::engine::Engine;
+use crate::pool::gate::{Gate, Patient};
 use crate::serve::api::Api;
 use crate::serve::guard::Guard;
+use crate::serve::learner::{Desk, Learner};
 use crate::serve::queue::Queue;
-use crate::serve::status::Status;
 use crate::serve::worker::Worker;
 use crate::serve::{self, Address};
+use crate::status::{Status, socket};
 
 /// Serve chat completions as OpenAI's clients know them, and learn
 #[derive(clap::Args)]
@@ -53,8 +57,17 @@ pub(crate) struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     precision: FastArgs,
+    /// New questions to the person in a day, at most
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    requests: usize,
+    /// Learn only when asked to, and not by itself once enough was annotated and nobody has talked for
+    /// --idle
+    #[arg(long)]
+    no_auto_rounds: bool,
     #[command(flatten)]
     learn: LearnArgs,
+    #[command(flatten)]
+    care: CareArgs,
     #[command(flatten)]
     memory: MemoryArgs,
     #[command(flatten)]
@@ -62,52 +75,77 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let plan = args.learn.plan()?;
+    args.learn.plan()?;
     let precision = args.precision.get()?;
     if args.queue == 0 || args.sessions == 0 {
         return Err("--queue, --sessions: at least 1".into());
     }
     let guard = args.guard()?;
-    let stop = args.interrupt.stop()?;
+    let stop = args.interrupt.stop_but_hangup()?;
     let base = args.model.open()?;
+    let (plan, general) = (args.learn.plan_for(&base)?, args.care.general(&base)?);
     let layers = base.layers()?;
-    let pool = machine.pool()?;
+    let (pool, gate) = (machine.pool()?, Gate::default());
+    // Who learns has threads of its own, that stand still while somebody talks.
+    let patient = Patient::new(machine.pool()?, &gate);
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
+    let learns = Engine::new(&base, &layers, machine.kernels()?, &patient)?;
+    let learns = learns.with_budget(args.memory.get()?);
     let book = args.person.book()?;
-    let exact = engine.with_budget(args.memory.get()?);
-    let live = args.person.live(&args.state, exact, &base, &book)?;
+    let person = Mutex::new(args.person.live(&args.state, engine, &base, &book)?);
     let (work, status) = (Arc::new(Queue::new(args.queue)), Arc::new(Status::default()));
+    let desk = Arc::new(Desk::default());
     let api = Arc::new(Api {
         work: Arc::clone(&work),
+        desk: Arc::clone(&desk),
         status: Arc::clone(&status),
         guard,
         model: base.name().to_owned(),
         usual: args.sampling.get(),
         count: AtomicU64::new(0),
     });
+    let learning = stop.another();
+    let learner = Learner {
+        desk: &desk,
+        person: &person,
+        engine: learns,
+        plan: &plan,
+        care: args.care.care(general.as_ref()),
+        pace: args.interrupt.pace(&learning),
+        idle: (!args.no_auto_rounds).then_some(args.idle),
+        status: &status,
+    };
     let worker = Worker {
         base: &base,
         engine: engine.with_precision(precision),
-        live,
-        plan: &plan,
-        pace: args.interrupt.pace(&stop),
+        person: &person,
+        desk: &desk,
+        learning: &learning,
+        gate: &gate,
         sessions: args.sessions,
         idle: args.idle,
-        status,
+        requests: args.requests,
+        status: Arc::clone(&status),
     };
+    let told = (Arc::clone(&status), Arc::clone(&work));
+    // Without it nobody can look on, which is no reason not to serve.
+    let _telling = socket::tell(&args.state, move || told.0.json(told.1.waiting())).ok();
     // A first signal ends the server in good order.
     let _heed = stop.heed();
     thread::scope(|scope| {
         let server =
             scope.spawn(|| serve::serve(&args.listen, api, &stop, |address| drop(say(address))));
-        // The worker computes on this thread, which owns the pool; it ends when the queue is closed.
+        let learner = scope.spawn(|| learner.run());
+        // The worker talks on this thread; it ends when the queue is closed.
         let worked = worker.run(&work);
         work.close();
-        let served = server.join();
+        desk.close();
+        learning.tell(true);
+        let (served, learned) = (server.join(), learner.join());
         worked?;
-        match served {
-            Ok(served) => Ok(served.map_err(|error| format!("--listen: {error}"))?),
-            Err(_) => Err("the server's thread failed".into()),
+        match (served, learned) {
+            (Ok(served), Ok(())) => Ok(served.map_err(|error| format!("--listen: {error}"))?),
+            _ => Err("a thread of the server failed".into()),
         }
     })
 }

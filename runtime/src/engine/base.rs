@@ -51,6 +51,11 @@ impl Base {
         })
     }
 
+    /// Whether it is the built-in model, or a copy of it, in other numbers or tuned: it has its tokenizer.
+    pub fn is_builtin(&self) -> bool {
+        self.tokenizer_hash == format!("{:x}", Sha256::digest(builtin::TOKENIZER))
+    }
+
     /// The model that is built into the program; `template` overrides its chat template.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ use crate::memory::Watch;
 use crate::personalize::annotate::Person;
 use crate::personalize::buffer::Buffer;
 use crate::personalize::presets::Plan;
+use crate::personalize::round::Care;
 use crate::personalize::score::Features;
 use crate::personalize::{self, Rounds, Selection};
 use crate::samples::Flags;
@@ -212,7 +213,7 @@ impl Bench<'_> {
             state,
             personalize::Stream { dialogues, features: Some(features) },
             selection,
-            Rounds { plan, pace },
+            Rounds { plan, pace, care: Care::default() },
             &mut Person::Replay(dialogues, 0),
             |_, _| {},
         );

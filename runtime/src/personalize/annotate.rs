@@ -38,6 +38,8 @@ pub enum Person<'a> {
     Replay(&'a [Dialogue], u64),
     /// Somebody at the terminal.
     Ask,
+    /// Nobody: a round learns from what was answered before.
+    Nobody,
     /// The state's queue, which waits for somebody's answers.
     Queue(HashMap<u64, Request>),
 }
@@ -66,7 +68,7 @@ impl Person<'_> {
     /// Whether the person was asked about that dialogue in the queue.
     pub fn was_asked(&self, arrival: u64) -> bool {
         match self {
-            Person::Replay(..) | Person::Ask => false,
+            Person::Replay(..) | Person::Ask | Person::Nobody => false,
             Person::Queue(requests) => requests.contains_key(&arrival),
         }
     }
@@ -86,6 +88,7 @@ impl Person<'_> {
                 let preferred = dialogue.preferred.clone();
                 Ok(Reply::Now(preferred.map_or(Answer::Accept, Answer::Preferred)))
             }
+            Person::Nobody => Ok(Reply::Waiting),
             Person::Ask => Ok(ask_terminal(question)?.map_or(Reply::Waiting, Reply::Now)),
             Person::Queue(requests) => match requests.get(&question.arrival) {
                 Some(Request { answer: Some(answer), .. }) => Ok(Reply::Now(answer.clone())),
@@ -111,7 +114,7 @@ impl Person<'_> {
     /// If the file cannot be written.
     pub fn save(&self, vault: &Vault, living: impl Fn(u64) -> bool) -> Result<(), state::Error> {
         match self {
-            Person::Replay(..) | Person::Ask => Ok(()),
+            Person::Replay(..) | Person::Ask | Person::Nobody => Ok(()),
             Person::Queue(requests) => {
                 let mut rows: Vec<Request> =
                     requests.values().filter(|r| living(r.arrival)).cloned().collect();

@@ -1,5 +1,7 @@
 //! The sample buffer with owned dialogues: what the rounds of a device with a file system use.
 
+use std::collections::HashSet;
+
 use homespun_core::select::Setting;
 use homespun_core::select::policy::scratch_len;
 
@@ -8,7 +10,7 @@ use super::annotate::Question;
 use super::score::Features;
 use crate::dialogue::{Dialogue, Message, Role};
 use crate::samples::file::{self, FileSamples, OpenError};
-use crate::samples::{self, BinInfo, Flags, Messages, Observed, RECORD_BYTES, Sample};
+use crate::samples::{self, BinInfo, Embedding, Flags, Messages, Observed, RECORD_BYTES, Sample};
 use crate::state::queue::Answer;
 use crate::state::{State, image};
 
@@ -54,6 +56,12 @@ impl Held {
     /// Whether the person answered, so that it is a target.
     pub fn is_annotated(&self) -> bool {
         self.flags.contains(Flags::ANNOTATED)
+    }
+
+    /// The last thing that the person said before the response.
+    pub fn question_text(&self) -> &str {
+        let mut before = self.dialogue.question().iter().rev();
+        before.find(|message| message.role == Role::User).map_or("", |message| &message.content)
     }
 
     /// What the person is asked.
@@ -147,6 +155,44 @@ impl Buffer {
         samples
             .observe(selection.policy, &sample, &features.embedding, &mut setting)
             .map_err(|source| Error::Samples { path: path.clone(), source })
+    }
+
+    /// Puts a dialogue into a bin whatever the policy says: a free one, or that of the oldest dialogue
+    /// that the person said nothing of, or accepted, or corrected. Gives the bin, and whether it was
+    /// free.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub fn keep(
+        &mut self,
+        arrival: u64,
+        dialogue: &Dialogue,
+        features: &Features,
+    ) -> Result<(usize, bool), Error> {
+        let used: HashSet<usize> = self.entries().map(|(bin, _)| bin).collect();
+        let free = (0..self.bins()).find(|bin| !used.contains(bin));
+        let worth =
+            |flags: Flags| [Flags::ANNOTATED, Flags::CORRECTED].map(|flag| flags.contains(flag));
+        let oldest = self
+            .entries()
+            .min_by_key(|(_, header)| (worth(header.flags), header.arrival))
+            .map_or(0, |(bin, _)| bin);
+        let bin = free.unwrap_or(oldest);
+        let mut scores = features.scores;
+        scores.dissimilarity = self.dissimilarity(features)?;
+        let messages = lend(&dialogue.messages);
+        let sample = Sample {
+            id: arrival,
+            arrival,
+            scores,
+            messages: Messages::Given(&messages),
+            embedding: Embedding::Floats(&features.embedding),
+            ..Sample::default()
+        };
+        let Self { samples, path, .. } = self;
+        let put = samples.put(bin, &sample);
+        put.map_err(|source| Error::Samples { path: path.clone(), source })?;
+        Ok((bin, free.is_some()))
     }
 
     /// What is in `bin`.

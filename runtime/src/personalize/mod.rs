@@ -9,6 +9,7 @@
 pub mod annotate;
 pub mod buffer;
 pub mod evaluate;
+pub mod general;
 pub mod presets;
 pub mod rebase;
 pub mod round;
@@ -91,6 +92,8 @@ pub struct Rounds<'a> {
     pub plan: &'a Plan,
     /// When it writes checkpoints, and when it stops.
     pub pace: Pace<'a>,
+    /// What it is held to.
+    pub care: round::Care<'a>,
 }
 
 /// Where a stream stands in a state.
@@ -149,7 +152,7 @@ pub fn run(
     mut on_round: impl FnMut(&State, &round::Report),
 ) -> Result<(), Error> {
     let Stream { dialogues, features } = stream;
-    let Rounds { plan, pace } = rounds;
+    let Rounds { plan, pace, .. } = rounds;
     let place = place(state, dialogues);
     let mut buffer = Buffer::open(state, engine.model().config.dim)?;
     // A cut between a put and its save leaves one dialogue in the buffer that the record has not

@@ -75,6 +75,13 @@ pub const EVERYDAY: Plan = Plan {
     ..PAPER
 };
 
+/// Learning rate of the built-in model in use: as small as it is, it takes larger steps.
+const SMALL_LR: f64 = 3e-3;
+
+/// [`EVERYDAY`] for the built-in model.
+pub const EVERYDAY_SMALL: Plan =
+    Plan { train: Options { lr: SMALL_LR, batch: 8, ..EVERYDAY.train }, ..EVERYDAY };
+
 /// The preset of that name.
 pub fn named(name: &str) -> Option<Plan> {
     match name {

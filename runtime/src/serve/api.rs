@@ -5,8 +5,11 @@
 //! GET    /v1/models                 the one model
 //! GET    /v1/annotations/next       a dialogue that waits for the person's word; 204 where none does
 //! POST   /v1/annotations/{id}       {"answer": "accept" | "skip" | {"preferred": TEXT}}
-//! DELETE /v1/dialogues/{id}         forget it, and what was learned of it
-//! POST   /v1/rounds                 learn now
+//! POST   /v1/dialogues              {"messages", "answer"}: a talk so far, and the person's word on it
+//! GET    /v1/dialogues              what is in the buffer
+//! DELETE /v1/dialogues/{id}         forget it, and what was learned of it; without an id, everything
+//! POST   /v1/rounds                 learn now; 409 where it learns already
+//! GET    /v1/rounds                 what became of each round
 //! GET    /v1/status, /metrics       how it stands
 //! ```
 
@@ -31,11 +34,15 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::guard::Guard;
-use super::openai::{self, Envelope};
-use super::status::Status;
-use super::worker::{Errand, Event, Job, Work};
+use super::learner::Desk;
+use super::openai::{self, ApiMessage, Envelope};
+use super::worker::{Errand, Event, Job, Offered, Work};
+use crate::dialogue::Role;
 use crate::engine::Sampling;
+use crate::samples::Flags;
+use crate::state::forget::What;
 use crate::state::queue::Answer;
+use crate::status::Status;
 
 /// The most bytes of a request.
 const MOST_BYTES: usize = 1 << 20;
@@ -48,6 +55,8 @@ const RETRY_AFTER: &str = "2";
 pub struct Api {
     /// The worker's queue.
     pub work: Arc<Work>,
+    /// Where rounds are asked for.
+    pub desk: Arc<Desk>,
     /// What the server tells of itself.
     pub status: Arc<Status>,
     /// Who may ask.
@@ -101,8 +110,9 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/v1/models/{model}", get(model))
         .route("/v1/annotations/next", get(next_annotation))
         .route("/v1/annotations/{id}", post(annotate))
+        .route("/v1/dialogues", get(kept).post(offer).delete(forget_all))
         .route("/v1/dialogues/{id}", delete(forget))
-        .route("/v1/rounds", post(round))
+        .route("/v1/rounds", get(rounds).post(round))
         .route("/v1/status", get(status))
         .route("/metrics", get(metrics))
         .fallback(|| async { Refusal(StatusCode::NOT_FOUND, "there is no such path".into(), None) })
@@ -271,6 +281,11 @@ async fn errand<T>(
     let (send, answer) = oneshot::channel();
     let full = |_| Refusal(StatusCode::SERVICE_UNAVAILABLE, "too much waits already".into(), None);
     api.work.errand(errand(send)).map_err(full)?;
+    answered(answer).await
+}
+
+/// The answer, once it is there.
+async fn answered<T>(answer: oneshot::Receiver<Result<T, String>>) -> Result<T, Refusal> {
     let ended = |_| Refusal(StatusCode::SERVICE_UNAVAILABLE, "the server ends".into(), None);
     let failed = |why| Refusal(StatusCode::INTERNAL_SERVER_ERROR, why, None);
     answer.await.map_err(ended)?.map_err(failed)
@@ -302,7 +317,7 @@ async fn annotate(
     let id = number(&id)?;
     let bytes = body(request).await?;
     let Said { answer } = parsed(&bytes)?;
-    if matches!(&answer, Answer::Preferred(text) if text.trim().is_empty()) {
+    if answer.is_empty() {
         return Err(bad("answer: the preferred reply is empty"));
     }
     match errand(&api, |reply| Errand::Annotate(id, answer, reply)).await? {
@@ -313,12 +328,65 @@ async fn annotate(
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Talk {
+    messages: Vec<ApiMessage>,
+    #[serde(default)]
+    answer: Option<Answer>,
+}
+
+async fn offer(State(api): Shared, request: Body) -> Result<Response, Refusal> {
+    let bytes = body(request).await?;
+    let Talk { messages, answer } = parsed(&bytes)?;
+    let wrong =
+        |field: &str, why: &str| Refusal(StatusCode::BAD_REQUEST, why.into(), Some(field.into()));
+    if answer.as_ref().is_some_and(Answer::is_empty) {
+        return Err(wrong("answer", "the preferred reply is empty"));
+    }
+    let messages = openai::messages(messages)
+        .map_err(|wrong| Refusal(StatusCode::BAD_REQUEST, wrong.why, Some(wrong.field)))?;
+    if messages.last().is_none_or(|last| last.role != Role::Assistant) {
+        return Err(wrong("messages", "the last message is not the assistant's"));
+    }
+    let offered = errand(&api, |reply| Errand::Offer(messages, answer, reply)).await?;
+    let Offered { arrival, kept, noted, domain } = offered;
+    let row = json!({"id": arrival, "kept": kept, "noted": noted, "domain": domain});
+    Ok(json_of(StatusCode::OK, &row))
+}
+
+async fn kept(State(api): Shared) -> Result<Response, Refusal> {
+    let kept = errand(&api, Errand::Kept).await?;
+    let rows: Vec<Value> = kept
+        .iter()
+        .map(|one| {
+            let (held, question) = (&one.held, one.held.question());
+            json!({
+                "id": held.arrival,
+                "domain": one.domain,
+                "messages": question.messages,
+                "response": held.dialogue.response(),
+                "preferred": held.dialogue.preferred,
+                "annotated": held.is_annotated(),
+                "skipped": held.flags.contains(Flags::SKIPPED),
+            })
+        })
+        .collect();
+    let bins = api.status.bins();
+    Ok(json_of(StatusCode::OK, &json!({"bins": bins, "used": rows.len(), "data": rows})))
+}
+
 async fn forget(State(api): Shared, Path(id): Path<String>) -> Result<Response, Refusal> {
     let id = number(&id)?;
-    match errand(&api, |reply| Errand::Forget(id, reply)).await? {
+    match errand(&api, |reply| Errand::Forget(What::Ids(vec![id]), reply)).await? {
         true => Ok(json_of(StatusCode::OK, &json!({"id": id, "deleted": true}))),
         false => Err(Refusal(StatusCode::NOT_FOUND, "there is nothing of it".into(), None)),
     }
+}
+
+async fn forget_all(State(api): Shared) -> Result<Response, Refusal> {
+    errand(&api, |reply| Errand::Forget(What::All, reply)).await?;
+    Ok(json_of(StatusCode::OK, &json!({"deleted": true})))
 }
 
 fn number(id: &str) -> Result<u64, Refusal> {
@@ -326,16 +394,16 @@ fn number(id: &str) -> Result<u64, Refusal> {
 }
 
 async fn round(State(api): Shared) -> Result<Response, Refusal> {
-    let report = errand(&api, Errand::Round).await?;
-    let row = json!({
-        "learned_from": report.learned_from,
-        "synthesised": report.synth_kept,
-        "steps": report.steps,
-        "loss_before": report.loss_before,
-        "loss_after": report.loss_after,
-        "installed": report.installed,
-    });
-    Ok(json_of(StatusCode::OK, &row))
+    let (send, answer) = oneshot::channel();
+    let busy = |_| Refusal(StatusCode::CONFLICT, "a round runs already".into(), None);
+    api.desk.ask(send).map_err(busy)?;
+    let row = answered(answer).await?;
+    Ok(json_of(StatusCode::OK, &json!(row)))
+}
+
+async fn rounds(State(api): Shared) -> Result<Response, Refusal> {
+    let rows = errand(&api, Errand::Rounds).await?;
+    Ok(json_of(StatusCode::OK, &json!({"data": rows})))
 }
 
 async fn status(State(api): Shared) -> Response {

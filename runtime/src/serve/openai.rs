@@ -140,15 +140,7 @@ impl Request {
         if self.n.is_some_and(|n| n != 1) {
             return Err(wrong("n", "one reply can be had"));
         }
-        let count = self.messages.len();
-        if count == 0 || count > MOST_MESSAGES {
-            return Err(Wrong {
-                field: "messages".into(),
-                why: format!("{count} messages, not 1 to {MOST_MESSAGES}"),
-            });
-        }
-        let messages = self.messages.into_iter().map(ApiMessage::message);
-        let messages = messages.collect::<Result<Vec<_>, _>>()?;
+        let messages = messages(self.messages)?;
         if messages.last().is_none_or(|last| last.role != Role::User) {
             return Err(wrong("messages", "the last message is not the user's"));
         }
@@ -181,6 +173,19 @@ impl Request {
         let usage = self.stream_options.unwrap_or_default().include_usage;
         Ok(Asked { messages, sampling, stop, stream: self.stream, usage })
     }
+}
+
+/// A conversation.
+///
+/// # Errors
+/// If it is empty or too long, or has a message that is none.
+pub fn messages(messages: Vec<ApiMessage>) -> Result<Vec<Message>, Wrong> {
+    let count = messages.len();
+    if count == 0 || count > MOST_MESSAGES {
+        let why = format!("{count} messages, not 1 to {MOST_MESSAGES}");
+        return Err(Wrong { field: "messages".into(), why });
+    }
+    messages.into_iter().map(ApiMessage::message).collect()
 }
 
 impl ApiMessage {

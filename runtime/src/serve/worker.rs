@@ -1,40 +1,43 @@
-//! The one thread that computes: it writes replies in turn, observes what was talked about, and learns.
+//! The one thread that talks: it writes replies in turn, and observes what was talked about.
 //!
 //! ```text
 //! reply   the session whose cache shares most with the conversation goes on from there; a client that
-//!         has gone ends it
+//!         has gone ends it; who learns waits meanwhile
 //! talk    a conversation that grows is one dialogue; after a silence, or when it is pushed out by
 //!         others, it is offered to the buffer
-//! round   after it every session begins anew with the new adapter
+//! errand  something with the person's state, between two replies
 //! ```
-//! While a round runs, replies wait for it.
+//! When there is another adapter every session begins anew with it.
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::learner::{Desk, lock};
 use super::openai::{Asked, Finish, Usage};
 use super::queue::{Next, Queue};
-use super::status::Status;
 use super::stop::Filter;
+use super::talks::Talks;
 use crate::dialogue::{Dialogue, Message, Role};
-use crate::engine::{Base, Engine, Session};
-use crate::live::Live;
+use crate::engine::{self, Base, Engine, Session};
+use crate::event::event;
+use crate::live::{Kept, Live};
+use crate::personalize::Error;
 use crate::personalize::annotate::Question;
-use crate::personalize::presets::Plan;
-use crate::personalize::round::Report;
-use crate::personalize::{Error, Rounds};
+use crate::pool::gate::Gate;
+use crate::state::forget::What;
+use crate::state::now;
 use crate::state::queue::Answer;
-use crate::tune::pace::Pace;
+use crate::state::rounds::Row;
+use crate::status::Status;
+use crate::tune::pace::Stop;
 
 /// How long the worker waits before it looks for talks that have ended.
 const LOOK: Duration = Duration::from_millis(500);
-/// Talks that are remembered at once.
-const MOST_TALKS: usize = 64;
 
 /// A reply that is asked for.
 pub struct Job {
@@ -58,127 +61,197 @@ pub enum Event {
 /// What is answered to an errand: nothing where the server ends before.
 pub type Reply<T> = oneshot::Sender<Result<T, String>>;
 
+/// What became of a dialogue that was offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Its arrival number.
+    pub arrival: u64,
+    /// Whether it is in the buffer.
+    pub kept: bool,
+    /// Whether what the person says of it is written down.
+    pub noted: bool,
+    /// Its domain.
+    pub domain: Option<String>,
+}
+
 /// What is done between two replies.
 pub enum Errand {
     /// A dialogue that waits for the person's word.
     Ask(Reply<Option<Question>>),
     /// The person's word on a dialogue; whether it is still there.
     Annotate(u64, Answer, Reply<bool>),
-    /// A dialogue is to be forgotten; whether there was something of it.
-    Forget(u64, Reply<bool>),
-    /// Learn now.
-    Round(Reply<Report>),
+    /// A talk so far, and the person's word on its last reply.
+    Offer(Vec<Message>, Option<Answer>, Reply<Offered>),
+    /// Something is to be forgotten; whether there was something of it.
+    Forget(What, Reply<bool>),
+    /// What is in the buffer.
+    Kept(Reply<Vec<Kept>>),
+    /// What became of each round.
+    Rounds(Reply<Vec<Row>>),
 }
 
 /// The queue of a server.
 pub type Work = Queue<Job, Errand>;
 
 /// What the worker works with.
-pub struct Worker<'e> {
+pub struct Worker<'s, 'e> {
     /// The base.
     pub base: &'e Base,
     /// What writes replies.
     pub engine: Engine<'e>,
     /// The person.
-    pub live: Live<'e>,
-    /// How rounds learn, and when they stop.
-    pub plan: &'e Plan,
-    /// When a round stops.
-    pub pace: Pace<'e>,
+    pub person: &'s Mutex<Live<'e>>,
+    /// Who learns.
+    pub desk: &'s Desk,
+    /// What tells rounds to stop.
+    pub learning: &'s Stop,
+    /// Where who learns waits while it talks.
+    pub gate: &'s Gate,
     /// Sessions, each with a cache of its own.
     pub sessions: usize,
     /// A talk has ended after so long without a word.
     pub idle: Duration,
+    /// New questions to the person in a day.
+    pub requests: usize,
     /// What the server tells of itself.
     pub status: Arc<Status>,
 }
 
-/// A conversation that may go on.
-struct Talk {
-    messages: Vec<Message>,
-    touched: Instant,
-}
+/// A session and when it was used.
+type Used<'a> = (Session<'a>, Instant);
 
-impl Worker<'_> {
+impl<'e> Worker<'_, 'e> {
     /// Works until the queue is closed and empty.
     ///
     /// # Errors
     /// If the state fails; a reply that fails is told to who asked.
-    pub fn run(mut self, work: &Work) -> Result<(), Error> {
-        let mut talks: Vec<Talk> = Vec::new();
+    pub fn run(self, work: &Work) -> Result<(), Error> {
+        let mut talks = Talks::default();
+        let mut next = None;
         loop {
-            let adapter = self.live.adapter()?;
-            let engine = self.engine;
-            let mut sessions: Vec<(Session<'_>, Instant)> = (0..self.sessions.max(1))
-                .map(|_| (engine.session(adapter.as_ref()), Instant::now()))
+            let adapters = self.status.adapters.load(Ordering::Acquire);
+            let adapter = {
+                let person = lock(self.person);
+                self.status.describe(&person);
+                person.adapter()?
+            };
+            let mut sessions: Vec<Used<'_>> = (0..self.sessions.max(1))
+                .map(|_| (self.engine.session(adapter.as_ref()), Instant::now()))
                 .collect();
-            self.status.describe(&self.live);
             loop {
-                match work.next(LOOK) {
-                    Next::Request(job) => {
-                        self.reply(job, &mut sessions, &mut talks);
-                        self.status.replies.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Next::Errand(errand) => {
-                        if self.errand(errand) {
-                            break;
-                        }
-                    }
-                    Next::Idle => {}
-                    Next::Closed => {
-                        self.observe(&mut talks, |_| true)?;
-                        return Ok(());
-                    }
+                let now = next.take().unwrap_or_else(|| work.next(LOOK));
+                if self.status.adapters.load(Ordering::Acquire) != adapters {
+                    next = Some(now);
+                    break;
                 }
-                let idle = self.idle;
-                self.observe(&mut talks, |talk| talk.touched.elapsed() >= idle)?;
+                match now {
+                    Next::Request(job) => self.reply(job, &mut sessions, &mut talks),
+                    Next::Errand(errand) => self.errand(errand, &mut talks),
+                    Next::Idle => {}
+                    Next::Closed => return self.observe(&mut talks, Duration::ZERO),
+                }
+                self.observe(&mut talks, self.idle)?;
             }
         }
     }
 
-    /// Does an errand; whether the adapter is another now.
-    fn errand(&mut self, errand: Errand) -> bool {
+    /// Does an errand.
+    fn errand(&self, errand: Errand, talks: &mut Talks) {
         // Who asked may have gone: then nobody hears the answer.
         let said = |error: Error| error.to_string();
         match errand {
             Errand::Ask(reply) => {
-                let _ = reply.send(self.live.question().map_err(said));
+                let _ = reply.send(lock(self.person).question(now(), self.requests).map_err(said));
             }
             Errand::Annotate(arrival, answer, reply) => {
-                let _ = reply.send(self.live.annotate(arrival, &answer).map_err(said));
+                let noted = lock(self.person).annotate(arrival, &answer, now());
+                if noted.as_ref().is_ok_and(|noted| *noted) {
+                    event("annotated", &[("dialogue", &arrival), ("answer", &kind(&answer))]);
+                }
+                let _ = reply.send(noted.map_err(said));
             }
-            Errand::Forget(arrival, reply) => {
-                let forgotten = self.live.forget(arrival);
-                let changed = forgotten.as_ref().is_ok_and(|forgotten| forgotten.adapters > 0);
-                let _ = reply.send(forgotten.map(|one| !one.is_nothing()).map_err(said));
-                self.status.describe(&self.live);
-                return changed;
+            Errand::Offer(messages, answer, reply) => {
+                let _ = reply.send(self.offer(messages, answer, talks).map_err(said));
             }
-            Errand::Round(reply) => {
-                self.status.phase("round");
-                let report = self.live.round(Rounds { plan: self.plan, pace: self.pace });
-                self.status.phase("talk");
-                let changed = report.as_ref().is_ok_and(|report| report.installed);
-                let _ = reply.send(report.map_err(said));
-                self.status.describe(&self.live);
-                return changed;
+            Errand::Forget(what, reply) => {
+                let forgotten = {
+                    // It may learn from what is to be forgotten.
+                    let _halt = self.desk.halt(self.learning);
+                    lock(self.person).forget(&what)
+                };
+                match &what {
+                    What::Ids(ids) => ids.iter().for_each(|&id| talks.forget(Some(id))),
+                    _ => talks.forget(None),
+                }
+                if let Ok(one) = &forgotten {
+                    event("forgot", &[("dialogues", &one.samples), ("adapters", &one.adapters)]);
+                    // Caches hold what was said, and adapters what was learned.
+                    self.status.adapters.fetch_add(1, Ordering::Release);
+                }
+                let all = what == What::All;
+                let _ = reply.send(forgotten.map(|one| all || !one.is_nothing()).map_err(said));
+            }
+            Errand::Kept(reply) => {
+                let _ = reply.send(Ok(lock(self.person).kept()));
+            }
+            Errand::Rounds(reply) => {
+                let _ = reply.send(lock(self.person).rounds().map_err(said));
             }
         }
-        self.status.describe(&self.live);
-        false
+        self.status.describe(&lock(self.person));
+    }
+
+    /// Offers a talk as far as it came, with the person's word on its last reply.
+    fn offer(
+        &self,
+        messages: Vec<Message>,
+        answer: Option<Answer>,
+        talks: &mut Talks,
+    ) -> Result<Offered, Error> {
+        let _talking = self.gate.talk();
+        let mut person = lock(self.person);
+        if let Some(arrival) = talks.offered(&messages) {
+            let noted = match &answer {
+                Some(answer) => person.annotate(arrival, answer, now())?,
+                None => false,
+            };
+            let kept = person.kept().into_iter().find(|one| one.held.arrival == arrival);
+            let domain = kept.as_ref().and_then(|one| one.domain.clone());
+            return Ok(Offered { arrival, kept: kept.is_some(), noted, domain });
+        }
+        let dialogue = Dialogue::new(messages.clone());
+        let observed = match &answer {
+            Some(answer) => person.judge(&dialogue, answer, now())?,
+            None => person.observe(&dialogue)?,
+        };
+        let (arrival, kept) = (observed.arrival, observed.is_kept());
+        talks.offer(messages, arrival);
+        self.status.observed(arrival, kept);
+        let answer = answer.as_ref();
+        event(
+            "observed",
+            &[("dialogue", &arrival), ("kept", &kept), ("answer", &answer.map_or("-", kind))],
+        );
+        let domain = Some(person.domain(&observed.scores));
+        Ok(Offered { arrival, kept, noted: kept && answer.is_some(), domain })
     }
 
     /// Writes one reply, and remembers the talk.
-    fn reply(&mut self, job: Job, sessions: &mut [(Session<'_>, Instant)], talks: &mut Vec<Talk>) {
+    fn reply(&self, job: Job, sessions: &mut [Used<'_>], talks: &mut Talks) {
         let Job { asked, out } = job;
         // Who asked has gone: nobody would hear it.
         if out.is_closed() {
             return;
         }
-        let written = self.write(&asked, &out, sessions);
+        let written = {
+            let _talking = self.gate.talk();
+            self.write(&asked, &out, sessions)
+        };
+        self.status.replied();
         let (text, finish, usage) = match written {
             Ok(written) => written,
             Err(error) => {
+                event("reply-failed", &[("why", &error)]);
                 let _ = out.send(Event::Failed(error.to_string()));
                 return;
             }
@@ -186,17 +259,15 @@ impl Worker<'_> {
         let _ = out.send(Event::Ended(finish, usage));
         let mut messages = asked.messages;
         messages.push(Message::new(Role::Assistant, text.trim()));
-        // What it goes on from is one dialogue with it.
-        talks.retain(|talk| !messages.starts_with(&talk.messages));
-        talks.push(Talk { messages, touched: Instant::now() });
+        talks.said(messages);
     }
 
     fn write(
-        &mut self,
+        &self,
         asked: &Asked,
         out: &UnboundedSender<Event>,
-        sessions: &mut [(Session<'_>, Instant)],
-    ) -> Result<(String, Finish, Usage), crate::engine::Error> {
+        sessions: &mut [Used<'_>],
+    ) -> Result<(String, Finish, Usage), engine::Error> {
         let ids = self.base.prompt(&asked.messages, self.engine.room(asked.sampling.max_tokens))?;
         let best = (0..sessions.len()).max_by_key(|&i| {
             let (session, used) = &sessions[i];
@@ -238,31 +309,24 @@ impl Worker<'_> {
         Ok((text, finish, usage))
     }
 
-    /// Offers the talks that have ended, and the oldest where there are too many.
-    fn observe(
-        &mut self,
-        talks: &mut Vec<Talk>,
-        ended: impl Fn(&Talk) -> bool,
-    ) -> Result<(), Error> {
-        let mut at = 0;
-        while at < talks.len() {
-            if ended(&talks[at]) || talks.len() > MOST_TALKS {
-                let talk = talks.remove(at);
-                let observed = match self.live.observe(&Dialogue::new(talk.messages)) {
-                    // One that the model cannot score is not a reason to fall silent.
-                    Err(error @ Error::Engine(_)) => {
-                        eprintln!("observed error={error}");
-                        continue;
-                    }
-                    observed => observed?,
-                };
-                eprintln!("observed dialogue={} kept={}", observed.arrival, observed.is_kept());
-                self.status.observed.fetch_add(1, Ordering::Relaxed);
-                self.status.describe(&self.live);
-            } else {
-                at += 1;
+    /// Offers the talks that have ended.
+    fn observe(&self, talks: &mut Talks, idle: Duration) -> Result<(), Error> {
+        while let Some(messages) = talks.ended(idle) {
+            match self.offer(messages, None, talks) {
+                // One that the model cannot score is not a reason to fall silent.
+                Err(error @ Error::Engine(_)) => event("not-observed", &[("why", &error)]),
+                offered => drop(offered?),
             }
+            self.status.describe(&lock(self.person));
         }
         Ok(())
+    }
+}
+
+fn kind(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Accept => "accept",
+        Answer::Skip => "skip",
+        Answer::Preferred(_) => "preferred",
     }
 }

@@ -23,7 +23,8 @@ use super::queue::{self, Answer, Request};
 use super::seen::Seen;
 use super::vault::Keys;
 use super::{
-    Error, Record, SYNTHESISED, State, TRAINING, image, read_json_lines, upgrade, write_json_lines,
+    Error, Record, SYNTHESISED, State, TRAINING, asks, image, read_json_lines, rounds, upgrade,
+    write_json_lines,
 };
 use crate::samples::file::{FileSamples, OpenError};
 use crate::samples::{self, Flags, RECORD_BYTES, Sample};
@@ -100,6 +101,10 @@ impl State {
         }
         queue::write(self.vault(), &left)?;
         write_json_lines(self.vault(), SYNTHESISED, &rows)?;
+        asks::forget(self.vault(), &named)?;
+        rounds::forget(self.vault(), &named, restart, |one| {
+            what.holds([&*one.question, &*one.wanted, &*one.before, &*one.after])
+        })?;
         self.record.forgetting = Some(Pending { arrivals: named, all, restart });
         self.save()?;
         self.go_on(keys)?;
@@ -145,6 +150,12 @@ impl State {
         queue::write(self.vault(), if pending.all { &[] } else { &left })?;
         let (_, rows) = self.variants(&What::Ids(Vec::new()), &pending.arrivals)?;
         write_json_lines(self.vault(), SYNTHESISED, if pending.all { &[] } else { &rows })?;
+        asks::forget(self.vault(), &pending.arrivals)?;
+        rounds::forget(self.vault(), &pending.arrivals, pending.restart, |_| false)?;
+        if pending.all {
+            write_json_lines::<()>(self.vault(), asks::ASKS, &[])?;
+            write_json_lines::<()>(self.vault(), rounds::ROUNDS, &[])?;
+        }
         // A round that was cut may have learned from it: its checkpoint, and a folder that the record
         // does not count.
         self.remove_folder(TRAINING)?;

@@ -7,6 +7,8 @@
 //!   samples.img       s the sample buffer: a flash image, each record sealed (see `samples`)
 //!   queue.jsonl       s annotation requests that wait for the person (see `queue`)
 //!   synthesised.jsonl s questions that the model wrote, each with the sample it came from
+//!   asks.jsonl        s what the person was asked about, and when (see `asks`)
+//!   rounds.jsonl      s what became of each round (see `rounds`)
 //!   adapters/0001/    s adapter generations: PEFT's two files, and what it has `seen`; `state.json` names
 //!                       the current one
 //!   training/         s two generations of the checkpoint of a round that was interrupted
@@ -14,6 +16,7 @@
 //! Every file but the image and the lock is replaced whole (temp, fsync, rename); `state.json` is
 //! written last, so what it names is there. Files have mode 0600.
 
+pub mod asks;
 pub mod forget;
 pub(crate) mod image;
 mod keys;
@@ -22,6 +25,7 @@ pub mod moving;
 pub mod queue;
 mod record;
 mod rekey;
+pub mod rounds;
 pub mod seen;
 mod upgrade;
 pub mod vault;
@@ -29,6 +33,7 @@ pub mod vault;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::durable;
 use crate::samples::file::OpenError;
@@ -46,11 +51,15 @@ pub const SAMPLES: &str = "samples.img";
 pub const QUEUE: &str = "queue.jsonl";
 /// Synthesised questions with their lineage.
 pub const SYNTHESISED: &str = "synthesised.jsonl";
+/// What they are all called whose rows belong to dialogues.
+const ROWS: [&str; 4] = [QUEUE, SYNTHESISED, rounds::ROUNDS, asks::ASKS];
 /// The folder of adapter generations.
 pub const ADAPTERS: &str = "adapters";
 /// The folder of the checkpoint of an interrupted round.
 pub const TRAINING: &str = "training";
 const LOCK: &str = "lock";
+/// Adapter generations that are kept to go back to.
+const GENERATIONS: usize = 8;
 
 /// What can be wrong with a state directory.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +106,11 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// An opened, locked state directory.
@@ -273,6 +287,18 @@ impl State {
         // A folder that the record does not count is what a cut round left behind.
         let counts = |number: &u64| (1..=self.record.generation).contains(number);
         Ok(names.iter().filter_map(number).filter(counts).collect())
+    }
+
+    /// Removes generations that are neither among the newest nor used: a device has little room, and
+    /// lives long.
+    pub(crate) fn prune_generations(&self) -> Result<(), Error> {
+        let there = self.generations()?;
+        let old = &there[..there.len().saturating_sub(GENERATIONS)];
+        for &number in old.iter().filter(|number| **number != self.current()) {
+            let folder = self.vault.path(&self.adapter(number));
+            fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+        }
+        Ok(())
     }
 
     /// Uses another generation from now on; 0 is the base.

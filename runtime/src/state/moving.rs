@@ -3,7 +3,7 @@
 //! ```text
 //! FILE   sealed (see `seal::stream`) with a key of its own, the code; in it, one after another
 //!   entry   name, \n | bytes in decimal, \n | the bytes
-//!   names   state.json, queue.jsonl, synthesised.jsonl, samples.jsonl, adapters/N/... of the current one
+//!   names   state.json, samples.jsonl, the other files of rows, adapters/N/... of the current one
 //! ```
 //! `samples.jsonl` has a row for each dialogue of the buffer, so that another device's flash, or another
 //! base, can take it. A state appears at its place whole: it is made beside it and renamed.
@@ -16,9 +16,7 @@ use std::io::{BufReader, Write};
 use std::path::Path;
 
 use super::vault::Keys;
-use super::{
-    ADAPTERS, Error, QUEUE, RECORD, Record, SYNTHESISED, State, TRAINING, image, queue, seen,
-};
+use super::{ADAPTERS, Error, RECORD, ROWS, Record, State, TRAINING, image, queue, seen};
 use crate::adapter::{CONFIG_FILE, TENSORS_FILE};
 use crate::durable::{self, go_on};
 use crate::seal::stream::{self, Opener, Sealer};
@@ -41,7 +39,7 @@ pub fn export(state: &State, file: &Path) -> Result<Code, Error> {
     let (vault, record) = (state.vault(), &state.record);
     let plain = |name: &str| -> Result<_, Error> { Ok(vault.read(name)?) };
     let mut entries = Vec::new();
-    for name in [QUEUE, SYNTHESISED] {
+    for name in ROWS {
         entries.extend(plain(name)?.map(|bytes| (name.to_owned(), bytes)));
     }
     if let Some(folder) = state.current_adapter() {
@@ -134,7 +132,7 @@ fn fill(
             if let Some(folder) = &current {
                 state.vault().make_folder(folder, &mut go_on)?;
             }
-        } else if ![QUEUE, SYNTHESISED].contains(&name.as_str()) {
+        } else if !ROWS.contains(&name.as_str()) {
             return Err(invalid(root, &name, "is no file of a state".into()));
         }
         state.vault().write(&name, &bytes)?;

@@ -29,6 +29,13 @@ pub enum Answer {
     Preferred(String),
 }
 
+impl Answer {
+    /// Whether it is a better reply without a word.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Answer::Preferred(text) if text.trim().is_empty())
+    }
+}
+
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::keys::Keys;
 use super::vault::Vault;
-use super::{ADAPTERS, Error, LOCK, QUEUE, RECORD, SAMPLES, SYNTHESISED, TRAINING, seen};
+use super::{ADAPTERS, Error, LOCK, RECORD, ROWS, SAMPLES, TRAINING, seen};
 use crate::adapter::{CONFIG_FILE, TENSORS_FILE};
 use crate::durable::go_on;
 use crate::samples::file;
@@ -56,7 +56,7 @@ pub(super) fn find_keys(vault: &mut Vault, keys: &Keys) -> Result<(), Error> {
 
 /// What a state can hold beside `state.json` and what is sealed elsewhere.
 fn names(root: &Path) -> Result<Vec<String>, Error> {
-    let mut names = vec![QUEUE.to_owned(), SYNTHESISED.to_owned()];
+    let mut names = ROWS.map(str::to_owned).to_vec();
     names.extend(store::FILES.map(|file| format!("{TRAINING}/{file}")));
     for generation in generations(root)? {
         names.extend(
@@ -86,18 +86,18 @@ pub(super) fn generations(root: &Path) -> Result<Vec<String>, Error> {
 /// Makes what a state holds the person's alone. A directory that holds other things too, such as
 /// a home, keeps its mode.
 pub(super) fn make_private(root: &Path) -> Result<(), Error> {
-    let known = [RECORD, SAMPLES, QUEUE, SYNTHESISED, ADAPTERS, TRAINING, LOCK];
+    let known = [RECORD, SAMPLES, ADAPTERS, TRAINING, LOCK];
     let mut own = true;
     for entry in fs::read_dir(root).map_err(Error::io(root))? {
         let name = entry.map_err(Error::io(root))?.file_name();
         let name = name.to_string_lossy();
-        own &= known.contains(&&*name) || name.starts_with('.');
+        own &= known.iter().chain(&ROWS).any(|known| *known == name) || name.starts_with('.');
     }
     let mut folders: Vec<String> = own.then(String::new).into_iter().collect();
     folders.extend([ADAPTERS.to_owned(), TRAINING.to_owned()]);
     folders.extend(generations(root)?);
-    let files = [LOCK, SAMPLES, QUEUE, SYNTHESISED, RECORD].map(str::to_owned);
-    let modes = [(folders, 0o700), (files.to_vec(), 0o600)];
+    let files = [LOCK, SAMPLES, RECORD].iter().chain(&ROWS).map(|&name| name.to_owned());
+    let modes = [(folders, 0o700), (files.collect(), 0o600)];
     for (name, mode) in modes.iter().flat_map(|(names, mode)| names.iter().map(|n| (n, *mode))) {
         let path = if name.is_empty() { root.to_owned() } else { root.join(name) };
         match fs::set_permissions(&path, Permissions::from_mode(mode)) {

@@ -43,12 +43,15 @@ pub enum Cause {
     Signal(u8),
     /// Its time was up.
     Deadline,
+    /// The program itself told it.
+    Told,
 }
 
 impl core::fmt::Display for Cause {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let name = match self {
             Cause::Deadline => return f.write_str("its time was up"),
+            Cause::Told => return f.write_str("it was told to"),
             Cause::Signal(number) => match i32::from(*number) {
                 SIGINT => "SIGINT",
                 SIGTERM => "SIGTERM",
@@ -64,6 +67,7 @@ impl core::fmt::Display for Cause {
 pub struct Stop {
     deadline: Option<Instant>,
     signal: Arc<AtomicUsize>,
+    told: Arc<AtomicBool>,
     /// Whether a signal ends the process: unless a run heeds it, and after a first one.
     at_once: Arc<AtomicBool>,
     /// How many heed it.
@@ -76,6 +80,7 @@ impl Stop {
         Self {
             deadline: None,
             signal: Arc::default(),
+            told: Arc::default(),
             at_once: Arc::new(true.into()),
             heeding: Arc::default(),
         }
@@ -100,9 +105,20 @@ impl Stop {
     /// Why to stop now, if at all.
     pub fn cause(&self) -> Option<Cause> {
         match self.signal.load(Ordering::Relaxed) {
+            0 if self.told.load(Ordering::Relaxed) => Some(Cause::Told),
             0 => self.deadline.filter(|&end| Instant::now() >= end).map(|_| Cause::Deadline),
             signal => Some(Cause::Signal(signal as u8)),
         }
+    }
+
+    /// One that the same signals and deadline tell, and that can be told without the other.
+    pub fn another(&self) -> Self {
+        Self { told: Arc::default(), ..self.clone() }
+    }
+
+    /// Tells it to stop, or takes that back.
+    pub fn tell(&self, stop: bool) {
+        self.told.store(stop, Ordering::Relaxed);
     }
 
     /// While this is held, a signal only tells to stop; several may hold one.
@@ -133,8 +149,27 @@ impl Drop for Heed {
     }
 }
 
+/// From now on the end of the terminal is not the end of this process, and no reason to stop.
+///
+/// # Errors
+/// If the system refuses.
+pub fn ignore_hangup() -> io::Result<()> {
+    if !is_ignored(SIGHUP) {
+        // Something heeds it, and so the system does not.
+        flag::register(SIGHUP, Arc::default())?;
+        HANGUP_IGNORED.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// See [`ignore_hangup`].
+static HANGUP_IGNORED: AtomicBool = AtomicBool::new(false);
+
 /// Whether the process that began this one had it ignore the signal.
 fn is_ignored(signal: i32) -> bool {
+    if signal == SIGHUP && HANGUP_IGNORED.load(Ordering::Relaxed) {
+        return true;
+    }
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

@@ -1,24 +1,27 @@
-//! Rests between micro-batches, so that a device stays usable and cool. They change no bit.
+//! Rests between micro-batches, so that a device stays usable, cool, quiet and charged. They change no
+//! bit.
 //!
 //! ```text
 //! share   computing takes so much of the time: after t seconds of it come t (1 / share - 1) of rest
 //! limit   at so many degrees it pauses, until the hottest thermal zone is COOLED below it
+//! mains   it pauses while a battery is being emptied
+//! quiet   it pauses in these hours
 //! ```
 
+use core::fmt;
 use core::time::Duration;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
+
+use crate::event::event;
+use crate::hours::Hours;
+use crate::sensors::Sensors;
 
 /// Degrees below the limit at which it goes on.
 const COOLED: f32 = 5.0;
 
 /// What is looked at in between, at the latest after this.
 const GLANCE: Duration = Duration::from_millis(50);
-
-/// Where Linux tells temperatures.
-const ZONES: &str = "/sys/class/thermal";
 
 /// How much training may take of the machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,62 +30,94 @@ pub struct Limits {
     pub share: f64,
     /// Degrees Celsius at which it pauses.
     pub celsius: Option<f32>,
+    /// Whether it pauses on battery.
+    pub only_on_ac: bool,
+    /// Hours in which it pauses.
+    pub quiet: Option<Hours>,
+}
+
+/// Why it pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// The machine is hot.
+    Hot,
+    /// A battery is being emptied.
+    Battery,
+    /// The person wants quiet.
+    Quiet,
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pause::Hot => "hot",
+            Pause::Battery => "battery",
+            Pause::Quiet => "quiet-hours",
+        })
+    }
 }
 
 impl Limits {
     /// All of it.
-    pub const NONE: Limits = Limits { share: 1.0, celsius: None };
+    pub const NONE: Limits = Limits { share: 1.0, celsius: None, only_on_ac: false, quiet: None };
+
+    /// Why training pauses now, if it does; `was` is why it does already.
+    pub fn pause(&self, sensors: &Sensors, was: Option<Pause>) -> Option<Pause> {
+        let cooled = if was == Some(Pause::Hot) { COOLED } else { 0.0 };
+        let is_hot = |limit: f32| sensors.degrees().is_some_and(|now| now >= limit - cooled);
+        if self.celsius.is_some_and(is_hot) {
+            Some(Pause::Hot)
+        } else if self.only_on_ac && !sensors.is_on_mains() {
+            Some(Pause::Battery)
+        } else if self.quiet.is_some_and(Hours::are_now) {
+            Some(Pause::Quiet)
+        } else {
+            None
+        }
+    }
 }
 
 /// Takes the rests.
 #[derive(Debug)]
 pub(super) struct Rest {
     limits: Limits,
-    zones: PathBuf,
+    sensors: Sensors,
     woke: Instant,
 }
 
 impl Rest {
     /// Work begins now.
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, zones: ZONES.into(), woke: Instant::now() }
+        Self { limits, sensors: Sensors::default(), woke: Instant::now() }
     }
 
     /// Rests as long as the work since the last rest demands, or until `stop` holds.
     pub(super) fn take(&mut self, stop: impl Fn() -> bool) {
         let rest = self.woke.elapsed().mul_f64((1.0 / self.limits.share - 1.0).max(0.0));
         let begin = Instant::now();
-        let mut hot = self.is_at(self.limits.celsius);
-        if let (true, Some(limit)) = (hot, self.limits.celsius) {
-            eprintln!("pausing at {limit} degrees, until it is below {}", limit - COOLED);
+        let mut pause = self.limits.pause(&self.sensors, None);
+        if let Some(why) = pause {
+            event("paused", &[("why", &why)]);
         }
-        while (hot || begin.elapsed() < rest) && !stop() {
+        let paused = pause.is_some();
+        while (pause.is_some() || begin.elapsed() < rest) && !stop() {
             let left = rest.saturating_sub(begin.elapsed());
-            thread::sleep(if hot { GLANCE } else { left.min(GLANCE) });
-            hot = hot && self.is_at(self.limits.celsius.map(|limit| limit - COOLED));
+            thread::sleep(if pause.is_some() { GLANCE } else { left.min(GLANCE) });
+            if pause.is_some() {
+                pause = self.limits.pause(&self.sensors, pause);
+            }
+        }
+        if paused {
+            event("goes-on", &[("seconds", &begin.elapsed().as_secs())]);
         }
         self.woke = Instant::now();
     }
-
-    fn is_at(&self, limit: Option<f32>) -> bool {
-        limit.is_some_and(|limit| hottest(&self.zones).is_some_and(|now| now >= limit))
-    }
-}
-
-/// Degrees of the hottest zone, where the machine tells any.
-pub(crate) fn degrees() -> Option<f32> {
-    hottest(Path::new(ZONES))
-}
-
-fn hottest(zones: &Path) -> Option<f32> {
-    let zones = fs::read_dir(zones).ok()?.flatten();
-    let read = zones.filter_map(|zone| fs::read_to_string(zone.path().join("temp")).ok());
-    read.filter_map(|text| Some(text.trim().parse::<f32>().ok()? / 1000.0)).reduce(f32::max)
 }
 
 #[cfg(test)]
 mod tests {
     use core::cell::Cell;
+    use std::fs;
 
     use super::*;
 
@@ -104,17 +139,14 @@ mod tests {
     fn a_hot_machine_pauses_until_it_has_cooled() {
         let folder = tempfile::tempdir().expect("folder");
         let zone = |name: &str, text: &str| {
-            fs::create_dir_all(folder.path().join(name)).expect("zone");
-            fs::write(folder.path().join(name).join("temp"), text).expect("temp");
+            let zone = folder.path().join("class/thermal").join(name);
+            fs::create_dir_all(&zone).expect("zone");
+            fs::write(zone.join("temp"), text).expect("temp");
         };
-        assert_eq!(hottest(folder.path()), None);
-        fs::create_dir(folder.path().join("cooling_device0")).expect("no zone");
         zone("thermal_zone0", "41000\n");
         zone("thermal_zone1", "79500\n");
-        zone("thermal_zone2", "not read\n");
-        assert_eq!(hottest(folder.path()), Some(79.5));
         let limits = Limits { celsius: Some(80.0), ..Limits::NONE };
-        let mut rest = Rest { zones: folder.path().into(), ..Rest::new(limits) };
+        let mut rest = Rest { sensors: Sensors::at(folder.path()), ..Rest::new(limits) };
         rest.take(|| panic!("it is not hot"));
         zone("thermal_zone1", "80000\n");
         let glances = Cell::new(0);
@@ -126,5 +158,25 @@ mod tests {
             false
         });
         assert_eq!(glances.get(), 3, "it went on at 75 degrees, or paused at 74.9");
+    }
+
+    #[test]
+    fn a_battery_and_quiet_hours_are_reasons_to_pause() {
+        let folder = tempfile::tempdir().expect("folder");
+        let battery = folder.path().join("class/power_supply/BAT0");
+        fs::create_dir_all(&battery).expect("battery");
+        fs::write(battery.join("type"), "Battery\n").expect("type");
+        fs::write(battery.join("status"), "Discharging\n").expect("status");
+        let sensors = Sensors::at(folder.path());
+        let on_ac = Limits { only_on_ac: true, ..Limits::NONE };
+        assert_eq!(on_ac.pause(&sensors, None), Some(Pause::Battery));
+        assert_eq!(Limits::NONE.pause(&sensors, None), None);
+        fs::write(battery.join("status"), "Charging\n").expect("status");
+        assert_eq!(on_ac.pause(&sensors, None), None);
+        let always = Limits { quiet: "00:00-23:59".parse().ok(), ..Limits::NONE };
+        let never = Limits { quiet: "00:00-00:00".parse().ok(), ..Limits::NONE };
+        // But for the last minute of the day.
+        assert!([Some(Pause::Quiet), None].contains(&always.pause(&sensors, None)));
+        assert_eq!(never.pause(&sensors, None), None);
     }
 }

@@ -9,14 +9,19 @@
 //! What was offered is not offered again unless more was said. Lines on standard error have numbers, and
 //! no text.
 
-use homespun_core::select::Verdict;
+use std::sync::Arc;
 
 use crate::adapter::Adapter;
 use crate::dialogue::{Dialogue, Message, Role};
 use crate::live::Live;
 use crate::personalize::presets::Plan;
+use crate::personalize::round::Care;
 use crate::personalize::{Error, Rounds};
+use crate::state::forget::What;
+use crate::state::now;
 use crate::state::queue::Answer;
+use crate::status::Status;
+use crate::status::socket::{self, Telling};
 use crate::tune::pace::{Every, Pace, Stop};
 use crate::tune::rest::Limits;
 
@@ -28,13 +33,26 @@ pub(super) struct Talk<'e> {
     offered: usize,
     arrivals: Vec<u64>,
     plan: &'e Plan,
+    care: Care<'e>,
+    status: Arc<Status>,
+    _telling: Option<Telling>,
 }
 
 impl<'e> Talk<'e> {
-    pub(super) fn new(live: Live<'e>, opening: Vec<Message>, plan: &'e Plan) -> Self {
+    pub(super) fn new(
+        live: Live<'e>,
+        opening: Vec<Message>,
+        plan: &'e Plan,
+        care: Care<'e>,
+    ) -> Self {
         let messages = opening.clone();
-        let offered = opening.len();
-        Self { live, opening, messages, offered, arrivals: Vec::new(), plan }
+        let (offered, arrivals) = (opening.len(), Vec::new());
+        let status = Arc::new(Status::default());
+        status.describe(&live);
+        let told = Arc::clone(&status);
+        // Without it nobody can look on, which is no reason not to talk.
+        let _telling = socket::tell(live.state().root(), move || told.json(0)).ok();
+        Self { live, opening, messages, offered, arrivals, plan, care, status, _telling }
     }
 
     pub(super) fn messages(&self) -> &[Message] {
@@ -83,7 +101,7 @@ impl<'e> Talk<'e> {
     pub(super) fn forget(&mut self) -> Result<bool, Error> {
         let mut adapters = 0;
         for arrival in core::mem::take(&mut self.arrivals) {
-            adapters += self.live.forget(arrival)?.adapters;
+            adapters += self.live.forget(&What::Ids(vec![arrival]))?.adapters;
         }
         self.begin();
         let learned = if adapters > 0 { ", nor what was learned of it" } else { "" };
@@ -94,15 +112,24 @@ impl<'e> Talk<'e> {
     /// Learns; whether there is a new adapter.
     pub(super) fn learn(&mut self) -> Result<bool, Error> {
         let stop = Stop::never();
-        let limits = Limits { share: 1.0, celsius: None };
+        let limits = Limits::NONE;
         let pace = Pace { every: Every::default(), any_isa: false, limits, stop: &stop };
-        let report = self.live.round(Rounds { plan: self.plan, pace })?;
+        let status = Arc::clone(&self.status);
+        let tell = |phase| status.progress(phase);
+        let care = Care { tell: Some(&tell), ..self.care };
+        self.status.begin_round();
+        let report = self.live.round(Rounds { plan: self.plan, pace, care });
+        self.status.end_round();
+        self.status.describe(&self.live);
+        let report = report?;
+        let what = match report.why {
+            None if report.installed => "a new adapter".to_owned(),
+            None => "no new adapter".to_owned(),
+            Some(why) => format!("no new adapter: {why}"),
+        };
         eprintln!(
-            "learned from {} dialogues, loss {:.3} -> {:.3}, {}",
-            report.learned_from,
-            report.loss_before,
-            report.loss_after,
-            if report.installed { "a new adapter" } else { "no new adapter" }
+            "learned from {} dialogues, loss {:.3} -> {:.3}, {what}",
+            report.learned_from, report.loss_before, report.loss_after,
         );
         Ok(report.installed)
     }
@@ -122,21 +149,27 @@ impl<'e> Talk<'e> {
 
     fn offer(&mut self, answer: Option<&Answer>) -> Result<(), Error> {
         let dialogue = Dialogue::new(self.messages.clone());
-        let offered = (self.messages.len() == self.offered).then(|| self.arrivals.last()).flatten();
+        let is_offered = self.messages.len() == self.offered;
+        let offered = is_offered.then(|| self.arrivals.last().copied()).flatten();
         let (arrival, kept) = match offered {
             // It was offered as it is: what the person says of it changes.
-            Some(&arrival) => (arrival, true),
+            Some(arrival) => (arrival, true),
             None => {
-                let observed = self.live.observe(&dialogue)?;
+                let observed = match answer {
+                    Some(answer) => self.live.judge(&dialogue, answer, now())?,
+                    None => self.live.observe(&dialogue)?,
+                };
                 self.arrivals.push(observed.arrival);
                 self.offered = self.messages.len();
-                (observed.arrival, observed.verdict != Verdict::Drop)
+                self.status.observed(observed.arrival, observed.is_kept());
+                (observed.arrival, observed.is_kept())
             }
         };
-        let noted = match answer {
-            Some(answer) if kept => self.live.annotate(arrival, answer)?,
-            _ => false,
+        let noted = match (answer, offered) {
+            (Some(answer), Some(_)) => self.live.annotate(arrival, answer, now())?,
+            (answer, _) => kept && answer.is_some(),
         };
+        self.status.describe(&self.live);
         let what = match (kept, answer, noted) {
             (true, Some(_), true) => "kept, with what you said of it",
             (true, None, _) => "kept",

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::engine::Base;
 use crate::personalize::presets::{self, Plan};
 use crate::tune::Length;
 
@@ -11,21 +12,32 @@ pub(crate) struct LearnArgs {
     /// paper or everyday
     #[arg(long, value_name = "NAME", default_value = "everyday")]
     preset: String,
-    /// Learning rate [default: the preset's]
+    /// Learning rate [default: the preset's; everyday on the built-in model: 3e-3]
     #[arg(long, value_name = "F")]
     lr: Option<f64>,
     /// Most epochs of a round [default: the preset's]
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Dialogues of a training step [default: the preset's]
+    /// Dialogues of a training step [default: the preset's; everyday on the built-in model: 8]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
 }
 
 impl LearnArgs {
+    /// The plan that they make for a device that lives with a person, and learns on `base`.
+    pub(crate) fn plan_for(&self, base: &Base) -> Result<Plan, String> {
+        let preset = presets::named(&self.preset);
+        let is_small = base.is_builtin() && preset == Some(presets::EVERYDAY);
+        self.change(if is_small { Some(presets::EVERYDAY_SMALL) } else { preset })
+    }
+
     /// The plan that they make.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
-        let mut plan = presets::named(&self.preset)
+        self.change(presets::named(&self.preset))
+    }
+
+    fn change(&self, preset: Option<Plan>) -> Result<Plan, String> {
+        let mut plan = preset
             .ok_or_else(|| format!("--preset: {:?} is not paper or everyday", self.preset))?;
         for (flag, value) in [("epochs", self.epochs), ("batch", self.batch)] {
             if value == Some(0) {
