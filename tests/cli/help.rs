@@ -3,13 +3,13 @@
 use clap::{CommandFactory, Parser};
 use homespun_runtime::cli::Cli;
 
-use super::homespun;
+use super::{Place, homespun};
 
 #[test]
 fn every_command_has_a_help_with_an_example_that_parses() {
     let names: Vec<String> =
         Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    assert_eq!(names.len(), 23, "{names:?}");
+    assert_eq!(names.len(), 26, "{names:?}");
     for name in names {
         let help = homespun(&[&name, "--help"]).fine().stdout;
         assert!(help.contains("--threads") && help.contains("--isa"), "{name}");
@@ -52,4 +52,37 @@ fn every_command_has_a_help_with_an_example_that_parses() {
     let none = homespun(&[]);
     assert!(none.code == Some(2) && none.stderr.contains("Usage"), "{none:?}");
     assert!(none.stderr.lines().count() <= 40 && none.stdout.is_empty(), "{none:?}");
+}
+
+#[test]
+fn shells_and_readers_are_told_of_every_command() {
+    let place = Place::new();
+    let folder = place.path("man1");
+    homespun(&["man", &folder]).fine();
+    let page = homespun(&["man"]).fine().stdout;
+    assert!(page.starts_with(".ie") || page.contains(".TH homespun 1"), "{page}");
+    for shell in ["bash", "zsh", "fish"] {
+        let text = homespun(&["completions", shell]).fine().stdout;
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(text.contains(name), "{shell} is not told of {name}");
+            let page = std::fs::read_to_string(format!("{folder}/homespun-{name}.1"));
+            assert!(page.expect(name).contains("OPTIONS"), "{name}");
+        }
+    }
+    homespun(&["completions", "tcsh"]).refused(&["tcsh"]);
+}
+
+#[test]
+fn the_unit_of_systemd_runs_a_command_that_parses() {
+    let unit = include_str!("../../boards/deploy/homespun.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("ExecStart");
+    let words: Vec<&str> = line.split(' ').collect();
+    assert!(words[0].ends_with("/homespun"));
+    if let Err(error) = Cli::try_parse_from(&words) {
+        panic!("{words:?}: {error}");
+    }
+    for line in ["ProtectSystem=strict", "User=homespun", "IOSchedulingClass=idle", "MemoryMax="] {
+        assert!(unit.contains(line), "{line}");
+    }
 }

@@ -12,7 +12,7 @@ use super::{Cli, Outcome};
 /// Print what makes a shell complete commands and options
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  homespun completions bash > ~/.local/share/bash-completion/completions/homespun"
+    after_help = "Example:\n  homespun completions bash\n\nPut what it prints where your shell looks: for bash, ~/.local/share/bash-completion/completions/homespun."
 )]
 pub(crate) struct CompletionsArgs {
     /// The shell

@@ -76,7 +76,7 @@ pub const EVERYDAY: Plan = Plan {
 };
 
 /// Learning rate of the built-in model in use: as small as it is, it takes larger steps.
-const SMALL_LR: f64 = 3e-3;
+const SMALL_LR: f64 = 1.5e-3;
 
 /// [`EVERYDAY`] for the built-in model.
 pub const EVERYDAY_SMALL: Plan =

@@ -157,8 +157,9 @@ impl<'e> Worker<'_, 'e> {
 
     /// Does an errand.
     fn errand(&self, errand: Errand, talks: &mut Talks) {
-        // Who asked may have gone: then nobody hears the answer.
+        // Who asked may have gone: then nobody hears the answer. Who hears it can ask for the status.
         let said = |error: Error| error.to_string();
+        let describe = || self.status.describe(&lock(self.person));
         match errand {
             Errand::Ask(reply) => {
                 let _ = reply.send(lock(self.person).question(now(), self.requests).map_err(said));
@@ -168,10 +169,13 @@ impl<'e> Worker<'_, 'e> {
                 if noted.as_ref().is_ok_and(|noted| *noted) {
                     event("annotated", &[("dialogue", &arrival), ("answer", &kind(&answer))]);
                 }
+                describe();
                 let _ = reply.send(noted.map_err(said));
             }
             Errand::Offer(messages, answer, reply) => {
-                let _ = reply.send(self.offer(messages, answer, talks).map_err(said));
+                let offered = self.offer(messages, answer, talks);
+                describe();
+                let _ = reply.send(offered.map_err(said));
             }
             Errand::Forget(what, reply) => {
                 let forgotten = {
@@ -188,6 +192,7 @@ impl<'e> Worker<'_, 'e> {
                     // Caches hold what was said, and adapters what was learned.
                     self.status.adapters.fetch_add(1, Ordering::Release);
                 }
+                describe();
                 let all = what == What::All;
                 let _ = reply.send(forgotten.map(|one| all || !one.is_nothing()).map_err(said));
             }
@@ -198,7 +203,6 @@ impl<'e> Worker<'_, 'e> {
                 let _ = reply.send(lock(self.person).rounds().map_err(said));
             }
         }
-        self.status.describe(&lock(self.person));
     }
 
     /// Offers a talk as far as it came, with the person's word on its last reply.

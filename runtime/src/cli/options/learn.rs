@@ -12,7 +12,7 @@ pub(crate) struct LearnArgs {
     /// paper or everyday
     #[arg(long, value_name = "NAME", default_value = "everyday")]
     preset: String,
-    /// Learning rate [default: the preset's; everyday on the built-in model: 3e-3]
+    /// Learning rate [default: the preset's; everyday on the built-in model: 1.5e-3]
     #[arg(long, value_name = "F")]
     lr: Option<f64>,
     /// Most epochs of a round [default: the preset's]

@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use homespun_core::rng::hash;
+use homespun_core::rng::{Rng, hash};
 
 use super::share::{Taken, Within};
 use super::variants::with_question;
@@ -44,8 +44,8 @@ pub(super) struct Sets<'s> {
     own: &'s [Example],
     pub held_out: &'s [Example],
     pub general: &'s [Example],
-    /// What was held out, after a question that another dialogue asks.
-    pub swapped: &'s [Example],
+    /// All of the person's dialogues as they are, and each with a question that another one asks.
+    pub pairs: [&'s [Example]; 2],
 }
 
 /// What an adapter is judged by.
@@ -72,9 +72,10 @@ impl Task {
         let (learned, held_out) = self.split(rounds.plan);
         let to_learn = self.with_variants(learned.iter().map(|one| (one.arrival, &one.dialogue)));
         let held: Vec<Dialogue> = held_out.iter().map(|one| one.dialogue.clone()).collect();
-        let swapped = if rounds.care.general.is_some() { self.swapped(&held_out) } else { vec![] };
+        let guarded = rounds.care.general.is_some();
+        let pairs = if guarded { self.pairs() } else { Default::default() };
         let (mut train, held) = prepare(engine, rounds.plan, &to_learn, &held)?;
-        let (swapped, _) = prepare(engine, rounds.plan, &swapped, &[])?;
+        let (asked, swapped) = prepare(engine, rounds.plan, &pairs[0], &pairs[1])?;
         let shown: Vec<Held> =
             if held.is_empty() { learned } else { held_out }.into_iter().cloned().collect();
         if train.is_empty() {
@@ -86,9 +87,14 @@ impl Task {
             Some(general) => (&general.rehearsed[..], &general.judged[..]),
             None => (&[][..], &[][..]),
         };
-        rehearse(&mut train, rehearsed);
-        let sets =
-            Sets { train: &train, own: &train[..own], held_out: &held, general, swapped: &swapped };
+        rehearse(&mut train, rehearsed, hash(&[self.seed, 4, self.rounds]));
+        let sets = Sets {
+            train: &train,
+            own: &train[..own],
+            held_out: &held,
+            general,
+            pairs: [&asked, &swapped],
+        };
         let start = self.start(engine, rounds.plan)?;
         self.outcome = match self.tune(engine, start, &sets, rounds) {
             Err(Error::Engine(error)) if rounds.care.general.is_some() && error.is_non_finite() => {
@@ -116,13 +122,12 @@ impl Task {
         self.held.iter().partition(|one| !(holds_out && drawn(one)))
     }
 
-    /// Each of `held_out` with the question of the next dialogue.
-    fn swapped(&self, held_out: &[&Held]) -> Vec<Dialogue> {
-        let next = |arrival: u64| {
-            let at = self.held.iter().position(|one| one.arrival == arrival).unwrap_or(0);
-            self.held[(at + 1) % self.held.len()].question_text()
-        };
-        held_out.iter().map(|one| with_question(&one.dialogue, next(one.arrival))).collect()
+    /// The dialogues, and each with the question of the next one.
+    fn pairs(&self) -> [Vec<Dialogue>; 2] {
+        let next = self.held.iter().cycle().skip(1);
+        let swapped = self.held.iter().zip(next);
+        let swapped = swapped.map(|(one, next)| with_question(&one.dialogue, next.question_text()));
+        [self.held.iter().map(|one| one.dialogue.clone()).collect(), swapped.collect()]
     }
 
     /// The current adapter, or a fresh one.
@@ -303,10 +308,14 @@ impl Best {
     }
 }
 
-/// Adds general dialogues, one for every [`OWN`] of the person's, in turn.
-fn rehearse(train: &mut Vec<Example>, general: &[Example]) {
+/// Adds general dialogues: one for every [`OWN`] of the person's, and where these are few as many as of
+/// theirs, each once.
+fn rehearse(train: &mut Vec<Example>, general: &[Example], seed: u64) {
     let own = train.len();
-    let more = general.iter().cycle().take(own.div_ceil(OWN));
+    let wanted = own.div_ceil(OWN).max(own.min(general.len()));
+    let mut order: Vec<&Example> = general.iter().collect();
+    Rng::new(seed).shuffle(&mut order);
+    let more = order.into_iter().cycle().take(wanted);
     train.extend(more.zip(own as u64..).map(|(one, id)| Example { id, ..one.clone() }));
 }
 

@@ -69,8 +69,8 @@ pub enum Why {
         /// After.
         after: f64,
     },
-    /// Held-out replies fit their own questions no better than others, so what was learned has nothing
-    /// to do with what is asked.
+    /// Replies fit their own questions no better than others, so what was learned has nothing to do with
+    /// what is asked.
     Unrelated {
         /// Loss after their own questions.
         own: f64,
@@ -106,8 +106,7 @@ impl fmt::Display for Why {
             ),
             Why::Unrelated { own, other } => write!(
                 f,
-                "held-out replies fit their own questions no better than others: loss {own:.3}, \
-                 {other:.3}"
+                "replies fit their own questions no better than others: loss {own:.3}, {other:.3}"
             ),
             Why::NonFinite { step } => write!(
                 f,
