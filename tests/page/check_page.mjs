@@ -1,39 +1,46 @@
 // Clicks through the server's page in a real browser.
-//   node check_page.mjs [URL] [--token TOKEN] [--shots FOLDER] [--faults]
-// Without a URL against a mock of the server; with --faults also against planted faults, all of which
-// must be found.
+//   node check_page.mjs [URL] [--token TOKEN] [--binary PATH] [--faults] [--shots FOLDER]
+// Against the server at the URL, one that it starts from the binary, or else a mock; with --faults also
+// against planted faults, all of which must be found.
 
 import { argv, exit } from "node:process";
 import { checkDocument, launch, must, open } from "./browser.mjs";
 import { FAULTS } from "./faults.mjs";
-import { start } from "./mock.mjs";
+import * as mock from "./mock.mjs";
+import * as real from "./real.mjs";
 import { shots } from "./shots.mjs";
 import { STEPS } from "./steps.mjs";
 
 const value = (name) => argv.includes(name) ? argv[argv.indexOf(name) + 1] : null;
 const given = argv[2]?.startsWith("http") ? argv[2] : null;
 
+/** What is checked: each time a fresh one, unless it is somebody's. */
+async function server() {
+  if (given !== null) return { url: given, token: value("--token"), mock: null, close: () => {} };
+  if (value("--binary") !== null) return real.start(value("--binary"));
+  const started = await mock.start({ token: "a token" });
+  return { url: started.url, token: started.state.token, mock: started, close: started.close };
+}
+
 /** All steps in one page; throws where one fails. */
 async function run(browser, { fault = null, tell = () => {} } = {}) {
-  const mock = given === null ? await start({ token: "a token" }) : null;
-  const server = { mock, url: given ?? mock.url, token: mock ? mock.state.token : value("--token") };
-  const page = await open(browser, server.url, { fault });
+  const checked = await server();
+  const page = await open(browser, checked.url, { fault });
+  let at = "document";
   try {
-    await checkDocument(server.url);
+    await checkDocument(checked.url);
     for (const [name, step] of Object.entries(STEPS)) {
-      try {
-        const more = await step(page, server);
-        must(page.wrongs.length === 0, page.wrongs.join("; "));
-        tell(`ok    ${name}${more ? `: ${more}` : ""}`);
-      } catch (error) {
-        const also = page.wrongs.length > 0 ? ` [${page.wrongs.join("; ")}]` : "";
-        throw new Error(`${name}: ${error.message}${also}`);
-      }
+      at = name;
+      const more = await step(page, checked);
+      must(page.wrongs.length === 0, page.wrongs.join("; "));
+      tell(`ok    ${name}${more ? `: ${more}` : ""}`);
     }
+  } catch (error) {
+    const also = page.wrongs.length > 0 ? ` [${page.wrongs.join("; ")}]` : "";
+    throw new Error(`${at}: ${error.message}${also}`);
   } finally {
-    if (fault === null && value("--shots") && page.wrongs.length > 0) await page.screenshot({ path: `${value("--shots")}/failed.png`, caret: "initial" });
     await page.context().close();
-    mock?.close();
+    await checked.close();
   }
 }
 
@@ -59,7 +66,7 @@ if (argv.includes("--faults")) {
     }
   }
 }
-if (value("--shots") && given === null) await shots(browser, value("--shots"));
+if (value("--shots") !== null) await shots(browser, value("--shots"));
 await browser.close();
 console.log(`${passed} passed, ${failed} failed`);
 exit(failed === 0 ? 0 : 1);

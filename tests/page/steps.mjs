@@ -72,7 +72,7 @@ async function talks(page, { mock }) {
   await page.getByRole("button", { name: "Better…" }).click();
   await box.fill("Birch leaf tea, from Orla.");
   await page.getByRole("button", { name: "Save" }).click();
-  must(/^Your words, now\. (Kept|Not kept)/.test(await verdict(page)), "the fate is told");
+  must(/^In your words\. (Kept|Not kept)/.test(await verdict(page)), "the fate is told");
   must((await page.locator(`${DONE} .text`).textContent()) === "Birch leaf tea, from Orla.", "the talk has the better reply");
 
   const sent = page.waitForRequest(/chat\/completions/);
@@ -80,7 +80,7 @@ async function talks(page, { mock }) {
   const { messages } = (await sent).postDataJSON();
   must(messages.length === 3 && messages[1].content === "Birch leaf tea, from Orla.", "the talk goes on from the better reply");
   await page.getByRole("button", { name: "Good" }).click();
-  must((await verdict(page)).startsWith("Good, then."), "good is told");
+  must((await verdict(page)).startsWith("Good, you said."), "good is told");
   await audit(page, "a talk");
   await page.getByRole("button", { name: "New talk" }).click();
   must(await page.locator("#messages li").count() === 0, "a new talk is empty");

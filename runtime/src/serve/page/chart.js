@@ -92,7 +92,7 @@ function figure(chart, caption, head, rows) {
     make("tbody", {}, ...rows.map(([first, ...rest]) =>
       make("tr", {}, make("th", { scope: "row" }, String(first)), ...cells("td", rest, {})))));
   return make("figure", {},
-    make("figcaption", {}, make("h3", {}, chart.title), make("p", { class: "quiet" }, caption)),
+    make("figcaption", {}, make("h2", {}, chart.title), make("p", { class: "quiet" }, caption)),
     place,
     make("details", { class: "numbers" }, make("summary", {}, "Numbers", make("span", { class: "unseen" }, ` of: ${chart.title}`)), table));
 }

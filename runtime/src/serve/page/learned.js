@@ -144,7 +144,7 @@ function showProgress(now) {
   $("learn").hidden = busy;
   $("learn-state").textContent = busy ? "It is learning." : now.new_annotations === 0
     ? "Nothing new to learn from since the last round."
-    : `${counted(now.new_annotations, "new word")} of yours to learn from.`;
+    : `${counted(now.new_annotations, "new answer")} of yours to learn from.`;
   if (!busy) return;
   $("progress-bar").max = Math.max(now.steps, 1);
   $("progress-bar").value = now.step;

@@ -138,10 +138,10 @@ async function tell(reply, index, answer) {
   reply.body.hidden = false;
   reply.item.querySelector(".tools")?.remove();
   reply.item.querySelector(".better")?.remove();
-  const thanks = answer === "accept" ? "Good, then." : "Your words, now.";
-  const fate = kept ? `Kept${domain ? ` under ${domain}` : ""}.` : "Not kept: the buffer has better ones.";
-  remark(reply.item, `${thanks} ${fate}`);
-  say(`${thanks} ${fate}`);
+  const told = answer === "accept" ? "Good, you said." : "In your words.";
+  const then = kept ? `Kept${domain ? ` under ${domain}` : ""}.` : "Not kept: the buffer has better ones.";
+  remark(reply.item, `${told} ${then}`);
+  say(`${told} ${then}`);
   $("box").focus();
   look();
 }
