@@ -15,7 +15,7 @@ function svg(tag, attributes, text) {
 function ticks(most) {
   const rough = Math.max(most, 1e-9) / 3;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough) * power;
+  const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
   return Array.from({ length: Math.ceil(most / step - 1e-9) + 1 }, (_, i) => i * step);
 }
 
@@ -40,11 +40,11 @@ function drawn(width, { id, title, description, along, axis, most, marks }) {
   const x = (at) => EDGE.left + inner.width * (first === last ? 0.5 : 0.04 + 0.92 * (at - first) / (last - first));
   const y = (value) => EDGE.top + inner.height * (1 - value / heights.at(-1));
   root.append(svg("title", { id: `${id}-title` }, title), svg("desc", { id: `${id}-description` }, description));
-  const digits = heights[1] < 0.1 ? 2 : heights[1] < 1 || heights[1] % 1 ? 1 : 0;
+  const digits = Math.max(0, -Math.floor(Math.log10(heights[1])));
   for (const value of heights) {
     root.append(
       svg("line", { x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value), class: value === 0 ? "base" : "grid" }),
-      svg("text", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(heights[1] < 0.01 ? 3 : digits)));
+      svg("text", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(digits)));
   }
   for (const at of thinned(along)) {
     root.append(svg("text", { x: x(at), y: HEIGHT - EDGE.bottom + 16, "text-anchor": "middle" }, String(at)));

@@ -22,11 +22,15 @@ async function showLearned() {
   $("rounds").replaceChildren(...(latest ? [listed(data)] : []));
 }
 
-/** ROUGE-1 before and after, over the rounds. */
+/** How many rounds a chart has room for. */
+const CHARTED = 24;
+
+/** ROUGE-1 before and after, over the latest rounds. */
 function rouge(rows) {
   const points = rows
     .filter(({ rouge1_before: before, rouge1_after: after }) => before !== null && after !== null)
-    .map(({ round, rouge1_before: before, rouge1_after: after }) => ({ at: round, before, after }));
+    .map(({ round, rouge1_before: before, rouge1_after: after }) => ({ at: round, before, after }))
+    .slice(-CHARTED);
   if (points.length === 0) return null;
   const last = points.at(-1);
   return figure({

@@ -118,7 +118,10 @@ async function askToken() {
   box.value = "";
   const given = opened($("token"), $("token-form"), $("token-cancel"));
   box.focus();
-  if (!await given) throw new Error("Without its token the server does not answer. Load the page again to enter it.");
+  if (!await given) {
+    const why = "Without its token the server does not answer. Load the page again to enter it.";
+    throw Object.assign(new Error(why), { denied: true });
+  }
   sessionStorage.setItem(TOKEN, box.value.trim());
 }
 

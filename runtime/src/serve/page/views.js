@@ -43,11 +43,14 @@ async function look() {
     if (ended && view === "learned") guarded(showLearned);
     return now;
   } catch (error) {
-    if (view === null || !error.gone) trouble(error.message);
+    // Who does without the token is not asked for it again and again.
+    if (error.denied) wait = null;
+    // A server that is gone is told where the person wants something of it.
+    if (!error.gone) trouble(error.message);
     return null;
   } finally {
     clearTimeout(timer);
-    if (sessionStorage.getItem(TOKEN) !== null || status !== null) timer = setTimeout(look, wait);
+    if (wait !== null) timer = setTimeout(look, wait);
   }
 }
 
