@@ -218,6 +218,7 @@ async function learned(page, { mock }) {
   must(await page.locator("#outcome").waitFor().then(() => true), "the outcome is told");
   await page.waitForFunction((count) => document.querySelectorAll(".round").length > count, before);
   must(await page.locator("#progress").isHidden(), "the progress is over");
+  await page.waitForFunction(() => [...document.querySelectorAll(".plot")].every((plot) => plot.querySelector("svg")));
   const charts = await page.locator("svg.chart").evaluateAll((all) => all.map((it) =>
     [it.querySelector("title").textContent, it.querySelector("desc").textContent]));
   must(charts.length > 0 && charts.flat().every((text) => text.length > 10), `charts are described: ${charts}`);

@@ -122,8 +122,12 @@ function fate({ installed, why, generation }) {
   return why === null ? "Kept aside" : `Kept aside: ${why}`;
 }
 
+/** Whether a round goes on that the person began here. */
+let learning = false;
+
 async function learn() {
   $("outcome").hidden = true;
+  learning = true;
   const ended = read("POST", "/v1/rounds");
   setTimeout(look, 300);
   try {
@@ -137,6 +141,7 @@ async function learn() {
     if (!error.gone || (await look())?.phase !== "round") throw error;
   } finally {
     await look();
+    learning = false;
   }
   await showLearned();
 }

@@ -10,6 +10,7 @@ const VIEWS = {
 let view = null;
 let status = null;
 let timer = 0;
+let looks = 0;
 
 function route() {
   const asked = location.hash.slice(1);
@@ -30,9 +31,13 @@ function route() {
 async function look() {
   clearTimeout(timer);
   let wait = 15000;
+  looks += 1;
+  const turn = looks;
   try {
     const response = await call("GET", "/v1/status");
     const now = await response.json();
+    // Of two that were asked at once, the older one may come last.
+    if (turn !== looks) return status;
     const ended = status?.phase === "round" && now.phase !== "round";
     status = now;
     showProgress(now);
@@ -40,7 +45,7 @@ async function look() {
     $("open-number").textContent = String(now.open_requests);
     if (now.phase === "round") wait = 1000;
     // One that began by itself; one that the person began is told by `learn`.
-    if (ended && view === "learned") guarded(showLearned);
+    if (ended && view === "learned" && !learning) guarded(showLearned);
     return now;
   } catch (error) {
     // Who does without the token is not asked for it again and again.
@@ -49,8 +54,7 @@ async function look() {
     if (!error.gone) trouble(error.message);
     return null;
   } finally {
-    clearTimeout(timer);
-    if (wait !== null) timer = setTimeout(look, wait);
+    if (turn === looks && wait !== null) timer = setTimeout(look, wait);
   }
 }
 
