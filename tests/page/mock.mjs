@@ -41,7 +41,7 @@ function row(round, at, more = {}) {
   }));
   return {
     round, at, generation: round, learned_from: 4 + 3 * round, synthesised: 9 * round, steps: STEPS * round,
-    loss_before: start, loss_after: curve.at(-1).loss, general_before: 3.1, general_after: curve.at(-1).general,
+    share: round === 2 ? 0.5 : 1, loss_before: start, loss_after: curve.at(-1).loss, general_before: 3.1, general_after: curve.at(-1).general,
     rouge1_before: 0.09 + 0.07 * round, rouge1_after: 0.27 + 0.06 * round, installed: true, why: null, curve,
     replies: [
       { id: 3, held_out: true, question: "What tea should I brew on a cold rainy day?", wanted: "Once more triple birch leaf tea with orange peel.",

@@ -5,8 +5,8 @@ function figured(number, digits = 2) {
   return number === null || number === undefined ? "–" : number.toFixed(digits);
 }
 
-function change(before, after, digits) {
-  return `${figured(before, digits)} → ${figured(after, digits)}`;
+function change(before, after) {
+  return before === null && after === null ? "–" : `${figured(before)} → ${figured(after)}`;
 }
 
 async function showLearned() {
@@ -65,7 +65,7 @@ function curves({ round, curve, loss_before: loss, general_before: general }) {
     }, caption, ["Epoch", "Loss"], points.map(({ at, value }) => [at, figured(value, 3)]));
   };
   return [
-    one("loss", `Loss on your dialogues, round ${round}`, "The loss on held-out dialogues", "On dialogues that were held out of learning. Lower is better."),
+    one("loss", `Loss on your dialogues, round ${round}`, "The loss on your dialogues", "On dialogues held out of learning, or, where none were, on those it learned from. Lower is better."),
     one("general", `Loss on other dialogues, round ${round}`, "The loss on general dialogues", "On general dialogues: how much it forgets of the rest. Level is good."),
   ];
 }
@@ -111,6 +111,8 @@ function listedRound(row) {
       fact("Learned from", counted(row.learned_from, "dialogue")),
       fact("Synthesised", String(row.synthesised)),
       fact("Steps", String(row.steps)),
+      // Less than all of it where all would have harmed the rest.
+      typeof row.share === "number" && row.share < 1 ? fact("Taken of it", `${Math.round(row.share * 100)} %`) : null,
       fact("Loss", change(row.loss_before, row.loss_after)),
       fact("General loss", change(row.general_before, row.general_after)),
       fact("ROUGE-1", change(row.rouge1_before, row.rouge1_after))));
@@ -128,7 +130,7 @@ let learning = false;
 async function learn() {
   $("outcome").hidden = true;
   learning = true;
-  const ended = read("POST", "/v1/rounds");
+  const ended = call("POST", "/v1/rounds").then((response) => response.json());
   setTimeout(look, 300);
   try {
     const row = await ended;
