@@ -12,6 +12,7 @@ pub mod api;
 pub mod guard;
 pub mod learner;
 pub mod openai;
+pub mod page;
 pub mod queue;
 pub mod stop;
 pub mod talks;

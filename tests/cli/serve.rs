@@ -352,6 +352,14 @@ fn others_sites_hosts_and_tokens_are_refused() {
         |value: &str| guarded.send("GET", "/v1/status", &format!("Authorization: {value}\r\n"), "");
     assert_eq!(with("Bearer another secret").status, 401);
     assert_eq!(with("Bearer a long enough secret").status, 200);
+    // The page asks for the token itself; at another name it is not to be had.
+    let page = guarded.get("/");
+    assert!(page.status == 200 && page.body.starts_with("<!doctype html>"), "{}", page.head);
+    for line in ["default-src 'none'; script-src 'sha256-", "no-store", "nosniff", "no-referrer"] {
+        assert!(page.head.contains(line), "{line}: {}", page.head);
+    }
+    let elsewhere = guarded.raw(request("GET", "/", "evil.example", "", "").as_bytes());
+    assert_eq!(Answer::of(&elsewhere).status, 403);
     let short = place.file("short", "short\n");
     let serve = |more: &[&str]| {
         let state = place.path("third");

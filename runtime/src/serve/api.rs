@@ -1,6 +1,7 @@
 //! The routes: each reads its request, hands it to the worker, and writes the answer.
 //!
 //! ```text
+//! GET    /                          the page
 //! POST   /v1/chat/completions       a reply, whole or as server-sent events
 //! GET    /v1/models                 the one model
 //! GET    /v1/annotations/next       a dialogue that waits for the person's word; 204 where none does
@@ -36,6 +37,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::guard::Guard;
 use super::learner::Desk;
 use super::openai::{self, ApiMessage, Envelope};
+use super::page;
 use super::worker::{Errand, Event, Job, Offered, Work};
 use crate::dialogue::Role;
 use crate::engine::Sampling;
@@ -105,6 +107,7 @@ fn bad(message: impl Into<String>) -> Refusal {
 /// All routes.
 pub fn routes(api: Arc<Api>) -> Router {
     Router::new()
+        .route("/", get(page))
         .route("/v1/chat/completions", post(complete))
         .route("/v1/models", get(models))
         .route("/v1/models/{model}", get(model))
@@ -129,7 +132,12 @@ pub fn routes(api: Arc<Api>) -> Router {
 
 /// Lets a request on that may ask.
 async fn admit(State(api): Shared, request: Request, next: Next) -> Response {
-    match api.guard.admit(request.headers()) {
+    // The page tells nothing of the person: it asks for the token itself.
+    let admitted = match request.uri().path() {
+        "/" => api.guard.is_here(request.headers()),
+        _ => api.guard.admit(request.headers()),
+    };
+    match admitted {
         Ok(()) => next.run(request).await,
         Err((status, why)) => Refusal(status, why.into(), None).into_response(),
     }
@@ -159,6 +167,17 @@ fn parsed<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Refusal> {
     let text = core::str::from_utf8(bytes).map_err(|_| bad("the body is not UTF-8"))?;
     openai::parse(text)
         .map_err(|wrong| Refusal(StatusCode::BAD_REQUEST, wrong.why, Some(wrong.field)))
+}
+
+async fn page() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, page::policy()),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, page::PAGE).into_response()
 }
 
 async fn complete(State(api): Shared, request: Request) -> Result<Response, Refusal> {

@@ -4,7 +4,7 @@
 //! address it changes (DNS rebinding) read the replies: so `Host` and `Origin` must be ours.
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 
 /// What a request must have.
 #[derive(Clone, Debug, Default)]
@@ -26,22 +26,30 @@ impl Guard {
     /// # Errors
     /// The status to refuse it with, and why.
     pub fn admit(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-        if !self.any_host && !text(HOST).is_some_and(|host| self.is_ours(host)) {
+        self.is_here(headers)?;
+        let Some(token) = &self.token else { return Ok(()) };
+        let given = text(headers, &AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        if given.is_some_and(|given| same(given, token)) {
+            return Ok(());
+        }
+        Err((StatusCode::UNAUTHORIZED, "the token is missing or another"))
+    }
+
+    /// Whether it is meant for this machine, whoever asks: enough for what tells nothing of the person.
+    ///
+    /// # Errors
+    /// The status to refuse it with, and why.
+    pub fn is_here(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+        if !self.any_host && !text(headers, &HOST).is_some_and(|host| self.is_ours(host)) {
             return Err((StatusCode::FORBIDDEN, "the Host header names another machine"));
         }
-        if let Some(origin) = text(ORIGIN) {
+        if let Some(origin) = text(headers, &ORIGIN) {
             let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
             if !host.is_some_and(|host| self.is_ours(host)) {
                 return Err((StatusCode::FORBIDDEN, "the Origin header names another site"));
             }
         }
-        let Some(token) = &self.token else { return Ok(()) };
-        let given = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        if given.is_some_and(|given| same(given, token)) {
-            return Ok(());
-        }
-        Err((StatusCode::UNAUTHORIZED, "the token is missing or another"))
+        Ok(())
     }
 
     /// Whether `host`, with or without a port, is this machine.
@@ -53,6 +61,10 @@ impl Guard {
         let is = |ours: &str| name.eq_ignore_ascii_case(ours);
         LOOPBACK.iter().any(|ours| is(ours)) || self.names.iter().any(|ours| is(ours))
     }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
 /// Compares in a time that does not tell where they differ.
@@ -107,6 +119,11 @@ mod tests {
             assert_eq!(admit(&closed, &headers), status, "{value}");
         }
         assert_eq!(admit(&closed, &[("host", "localhost")]), 401);
+        // What needs no token still needs the name.
+        for (host, may) in [("localhost", true), ("evil.example", false)] {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            assert_eq!(closed.is_here(&headers).is_ok(), may, "{host}");
+        }
         assert_eq!(admit(&Guard { any_host: true, ..Guard::default() }, &[]), 200);
     }
 }
