@@ -241,6 +241,13 @@ impl Store {
         Ok(Some(Resumed { best, waited: header.waited, damaged, other_isa }))
     }
 
+    /// How many steps the newest whole checkpoint has behind it, if there is one.
+    pub fn reached(&self) -> Option<u64> {
+        let whole = |slot| checkpoint::check(&self.vault, &self.name(slot)).ok().flatten();
+        let newest = (0..FILES.len()).filter_map(whole).max_by_key(|one| one.header.number);
+        newest.map(|one| one.header.step)
+    }
+
     /// Removes the checkpoints, and the folder if nothing else is in it.
     ///
     /// # Errors
