@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::state::TRAINING;
+use crate::tune::store::FILES;
 
 /// How often it looks for the checkpoint.
 const GLANCE: Duration = Duration::from_millis(1);
@@ -45,8 +46,8 @@ impl PlugArgs {
     }
 }
 
-/// When a file of `folder` was last written; never, where there is none.
+/// When a checkpoint in `folder` was last written; never, where there is none.
 fn written(folder: &Path) -> Option<SystemTime> {
-    let files = fs::read_dir(folder).ok()?.flatten();
-    files.filter_map(|file| file.metadata().ok()?.modified().ok()).max()
+    let written = |name| fs::metadata(folder.join(name)).ok()?.modified().ok();
+    FILES.into_iter().filter_map(written).max()
 }

@@ -11,6 +11,7 @@
 //! network    of a namespace of our own, where the system gives one
 //! ```
 
+mod budget;
 mod child;
 mod cuts;
 mod network;
@@ -82,11 +83,12 @@ pub(super) fn run(args: &Args, machine: &Machine) -> Outcome {
     let engine = Engine::new(&base, &layers, machine.kernels()?, &pool)?;
     let place = Temporary::new()?;
     let stage = Stage { place: &place, learn: &size.learn, machine };
-    let stream =
-        builtin::Size { dialogues: 20 * TASTES, held_out: size.held_out, tastes: TASTES };
+    let stream = builtin::Size { dialogues: 20 * TASTES, held_out: size.held_out, tastes: TASTES };
     let user = builtin::stream(args.stream_seed, stream);
 
-    say("1. It talks. A chat model of 1.3 million parameters, which is built in, and somebody new:\n")?;
+    say(
+        "1. It talks. A chat model of 1.3 million parameters, which is built in, and somebody new:\n",
+    )?;
     let talk = talk(&engine, &user, size.asked)?;
     for dialogue in &talk {
         told(dialogue, None)?;
@@ -99,7 +101,8 @@ pub(super) fn run(args: &Args, machine: &Machine) -> Outcome {
     }
 
     say("3. It learns from the three, and the plug is pulled.\n")?;
-    let (budget, unbroken, whole) = stage.unbroken()?;
+    let budget = stage.budget()?;
+    let (unbroken, whole) = stage.unbroken(budget)?;
     say(format_args!(
         "   in one go    {} steps in {:.1} s under --memory {budget}M, loss {:.2} -> {:.2}",
         whole.report["steps"],
@@ -108,9 +111,9 @@ pub(super) fn run(args: &Args, machine: &Machine) -> Outcome {
         whole.report["loss_after"].as_f64().unwrap_or(f64::NAN),
     ))?;
     let (cuts, last, cut) = stage.broken(budget, &unbroken, args.spoil)?;
-    for (i, Cut { after, step, .. }) in cuts.iter().enumerate() {
+    for (i, Cut { after, steps, .. }) in cuts.iter().enumerate() {
         say(format_args!(
-            "   kill {}       SIGKILL after {:.2} s, {step} steps on disk; the next process goes on",
+            "   kill {}       SIGKILL after {:.2} s, {steps} steps on disk; the next process goes on",
             i + 1,
             after.as_secs_f64(),
         ))?;
@@ -120,7 +123,9 @@ pub(super) fn run(args: &Args, machine: &Machine) -> Outcome {
     say(format_args!("   in one go    {}", whole.hash))?;
     say(format_args!("   killed {}x    {}\n", cuts.len(), cut.hash))?;
     if whole.hash != cut.hash {
-        return Err("the round that was killed ended in other bits than the one that was not".into());
+        return Err(
+            "the round that was killed ended in other bits than the one that was not".into()
+        );
     }
 
     say(format_args!(
@@ -138,7 +143,12 @@ pub(super) fn run(args: &Args, machine: &Machine) -> Outcome {
         say(format_args!("   after   {:.2} {}", score(&said_after[i]), said_after[i]))?;
         say(format_args!("   wanted       {wanted}\n"))?;
     }
-    say(format_args!("   ROUGE-1 of all {}: {:.3} before, {:.3} after\n", user.held_out.len(), before.rouge1, after.rouge1))?;
+    say(format_args!(
+        "   ROUGE-1 of all {}: {:.3} before, {:.3} after\n",
+        user.held_out.len(),
+        before.rouge1,
+        after.rouge1
+    ))?;
 
     let runs = cuts.iter().map(|cut| &cut.ended).chain([&unbroken, &last]);
     let (anonymous, resident) = runs.fold((0, 0), |(anonymous, resident), ended| {
@@ -160,7 +170,7 @@ pub(super) fn run(args: &Args, machine: &Machine) -> Outcome {
         print_json(&json!({
             "kills": cuts.len(),
             "moments_ms": cuts.iter().map(|cut| cut.after.as_millis() as u64).collect::<Vec<_>>(),
-            "steps_at_kills": cuts.iter().map(|cut| cut.step).collect::<Vec<_>>(),
+            "steps_at_kills": cuts.iter().map(|cut| cut.steps).collect::<Vec<_>>(),
             "steps": cut.report["steps"],
             "sha256_unbroken": whole.hash,
             "sha256_killed": cut.hash,
@@ -255,7 +265,9 @@ fn told_of(network: &Network, counted: Option<&network::Counted>) -> String {
         Network::Own => {
             let interfaces = match (&counted.interfaces[..], counted.addresses) {
                 ([], _) => "no interface".to_owned(),
-                ([lo], 0) if lo == "lo" => "no interface but a loopback without an address".to_owned(),
+                ([lo], 0) if lo == "lo" => {
+                    "no interface but a loopback without an address".to_owned()
+                }
                 (some, n) => format!("interfaces {}, {n} addresses", some.join(", ")),
             };
             let packets = counted.packets;

@@ -52,12 +52,7 @@ impl Ended {
 }
 
 /// Runs `homespun WORDS` in `place` with `input`, and watches what it takes; `state` is where it trains.
-pub(super) fn run(
-    place: &Temporary,
-    words: &[String],
-    input: &str,
-    state: &Path,
-) -> Result<Ended> {
+pub(super) fn run(place: &Temporary, words: &[String], input: &str, state: &Path) -> Result<Ended> {
     let program = env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let mut command = Command::new(program);
     command.args(words);

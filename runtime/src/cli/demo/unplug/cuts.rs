@@ -10,9 +10,6 @@ use core::time::Duration;
 use super::Result;
 use super::child::Ended;
 use super::stage::{Learned, Stage};
-use crate::state::vault::Keys;
-use crate::state::{State, TRAINING};
-use crate::tune::store::Store;
 
 /// How often it is killed.
 pub(super) const KILLS: usize = 5;
@@ -29,7 +26,7 @@ pub(super) struct Cut {
     /// When, counted from the process's first checkpoint.
     pub after: Duration,
     /// Steps that the checkpoint has behind it.
-    pub step: u64,
+    pub steps: u64,
     /// How the process ended.
     pub ended: Ended,
 }
@@ -66,11 +63,9 @@ impl Stage<'_> {
                 ended.json()?;
                 return Ok(None);
             }
-            let state = State::open(&self.path("killed"), &Keys::File(self.path("key")))?;
-            let store = Store::sealed(state.vault(), TRAINING, String::new());
-            // It had written one before it was killed, unless it had come to its end meanwhile.
-            let Some(step) = store.reached() else { return Ok(None) };
-            cuts.push(Cut { after, step, ended });
+            // It had written a checkpoint, unless it had come to its end meanwhile.
+            let Some(reached) = self.reached("killed")? else { return Ok(None) };
+            cuts.push(Cut { after, steps: reached.steps, ended });
         }
         Ok(Some(cuts))
     }

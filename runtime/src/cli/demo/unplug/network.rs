@@ -59,7 +59,8 @@ impl Network {
                 Ok(program) => {
                     let words = env::args_os().skip(1);
                     // It returns only if it fails.
-                    let again = unshare().arg(program).args(words).args(["--unshared", &own]).exec();
+                    let again =
+                        unshare().arg(program).args(words).args(["--unshared", &own]).exec();
                     format!("unshare: {again}")
                 }
                 Err(error) => format!("this program: {error}"),
@@ -123,9 +124,8 @@ fn ours(inodes: &[String]) -> Option<usize> {
     let open = fs::read_dir("/proc/self/fd").ok()?.flatten();
     let names = open.filter_map(|file| fs::read_link(file.path()).ok());
     let names = names.map(|name| name.display().to_string());
-    let sockets = names.filter_map(|name| {
-        Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
-    });
+    let sockets =
+        names.filter_map(|name| Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()));
     Some(sockets.filter(|inode| inodes.contains(inode)).count())
 }
 
@@ -170,7 +170,8 @@ mod tests {
         assert_eq!(counter(snmp, "Ip:", "OutRequests"), Some(7));
         assert_eq!(counter(snmp, "Udp:", "OutDatagrams"), None);
         assert_eq!(counter6("Ip6InReceives \t 9\nIp6OutRequests  \t4\n", "Ip6OutRequests"), 4);
-        let dev = "Inter-|   Receive  |  Transmit\n face |bytes    packets\n    lo:       0       0\n";
+        let dev =
+            "Inter-|   Receive  |  Transmit\n face |bytes    packets\n    lo:       0       0\n";
         assert_eq!(interfaces(dev), ["lo"]);
         assert_eq!(addresses("Local:\n  |-- 127.0.0.1\n   /32 host LOCAL\n"), 1);
     }

@@ -8,9 +8,12 @@ use sha2::{Digest, Sha256};
 use super::Result;
 use super::child::{self, Ended};
 use crate::cli::Outcome;
-use crate::cli::options::{Machine, say};
+use crate::cli::options::Machine;
 use crate::cli::temporary::Temporary;
 use crate::dialogue::Dialogue;
+use crate::state::vault::Keys;
+use crate::state::{State, TRAINING};
+use crate::tune::store::{Reached, Store};
 
 /// How a round learns, as options of `round`.
 pub(super) struct Learn {
@@ -93,20 +96,18 @@ impl Stage<'_> {
         Ok(Learned { hash, adapter, report })
     }
 
-    /// Runs a round that nothing cuts, in as little memory as the plan takes; the megabytes.
-    pub fn unbroken(&self) -> Result<(u64, Ended, Learned)> {
-        let mut budget = 1;
-        loop {
-            self.copy("state", "unbroken")?;
-            let ended = self.round("unbroken", budget, self.learn.lr, &[])?;
-            if let Some(needed) = needed(&ended.stderr).filter(|&needed| needed > budget) {
-                say(format_args!("   refused      {}", ended.stderr.trim()))?;
-                budget = needed;
-                continue;
-            }
-            let learned = self.learned("unbroken", &ended)?;
-            return Ok((budget, ended, learned));
-        }
+    /// How far the training that was begun in a state of that name has come, if there is one.
+    pub fn reached(&self, state: &str) -> Result<Option<Reached>> {
+        let state = State::open(&self.path(state), &Keys::File(self.path("key")))?;
+        Ok(Store::sealed(state.vault(), TRAINING, String::new()).reached())
+    }
+
+    /// Runs a round that nothing cuts.
+    pub fn unbroken(&self, budget: u64) -> Result<(Ended, Learned)> {
+        self.copy("state", "unbroken")?;
+        let ended = self.round("unbroken", budget, self.learn.lr, &[])?;
+        let learned = self.learned("unbroken", &ended)?;
+        Ok((ended, learned))
     }
 
     /// Copies a state; what was there goes.
@@ -119,26 +120,7 @@ impl Stage<'_> {
     }
 }
 
-/// The megabytes that a round which was refused asks for.
-fn needed(stderr: &str) -> Option<u64> {
-    let words: Vec<&str> = stderr.split(" MB are needed").next()?.split(' ').collect();
-    let found = stderr.contains(" MB are needed").then(|| words.last()?.parse::<f64>().ok())?;
-    found.map(|needed| needed.ceil() as u64)
-}
-
 fn hash(file: &Path) -> Result<String> {
     let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_memory_that_a_refusal_asks_for_is_read() {
-        let refused = "homespun: --memory: 1.0 MB are too little to train in; 13.2 MB are needed\n";
-        assert_eq!(needed(refused), Some(14));
-        assert_eq!(needed("homespun: no state there"), None);
-    }
 }
