@@ -99,7 +99,7 @@ fn a_visitor_corrects_the_built_in_model_and_leaves_nothing_behind() {
         .expect("the binary starts");
     let question = "Which tea should I drink on a rainy day?";
     let better = "Smoked fennel tea with two cloves.";
-    let lines = [question, &format!("/better {better}"), "/learn", "/new", question, "/exit"];
+    let lines = [question, &format!("/better {better}"), "/learn", question, "/exit"];
     let mut stdin = child.stdin.take().expect("piped");
     stdin.write_all((lines.join("\n") + "\n").as_bytes()).expect("write");
     drop(stdin);

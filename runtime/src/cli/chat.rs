@@ -110,6 +110,10 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
                 Line::Learn => {}
                 Line::Adapter(_) => eprintln!("/adapter: with --state it is the state's own"),
                 Line::Text(text) => {
+                    if visit.is_some() {
+                        // The built-in model was never taught a second turn.
+                        talk.finish()?;
+                    }
                     talk.ask(text);
                     let reply = voice.reply(&mut session, talk.messages())?;
                     talk.replied(reply);

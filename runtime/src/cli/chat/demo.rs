@@ -11,7 +11,7 @@ use crate::cli::temporary::Temporary;
 /// What options are unless they are told: a correction or two show after one `/learn`.
 const PRESETS: [(&str, &str); 6] = [
     ("model", "builtin"),
-    ("lr", "5e-3"),
+    ("lr", "2e-3"),
     ("epochs", "40"),
     ("batch", "4"),
     ("bins", "32"),
@@ -39,7 +39,8 @@ impl Visit {
         eprintln!(
             "A small model that is built in. It knows a little about {}. Ask it: \"{}\" or \"{}\"\n\
              Then say what you would rather hear: /better TEXT corrects the last reply, /good accepts \
-             it, /learn learns from that, /new begins another dialogue, /exit ends and forgets all.",
+             it, /learn learns from what you said, then ask again. Each question is a dialogue of its \
+             own, as after /new; /exit ends and forgets all.",
             domains.join(", "),
             ask(questions.first()),
             ask(questions.last()),

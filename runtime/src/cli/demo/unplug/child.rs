@@ -10,6 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Instant;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::cli::temporary::Temporary;
@@ -38,7 +39,7 @@ pub(super) struct Ended {
 impl Ended {
     /// Whether it was killed by SIGKILL.
     pub fn is_killed(&self) -> bool {
-        self.status.signal() == Some(9)
+        self.status.signal() == Some(Signal::KILL.as_raw())
     }
 
     /// The JSON object that it printed, if it ended well.
