@@ -57,7 +57,7 @@ struct Size {
 const FULL: Size = Size {
     asked: 5,
     held_out: 24,
-    learn: Learn { lr: "2e-3", epochs: "40", batch: "4", checkpoints: "0.05s" },
+    learn: Learn { lr: "1.5e-3", epochs: "30", batch: "4", checkpoints: "0.05s" },
     shown: 6,
 };
 
