@@ -47,7 +47,7 @@ impl PlugArgs {
 }
 
 /// When a checkpoint in `folder` was last written; never, where there is none.
-fn written(folder: &Path) -> Option<SystemTime> {
+pub(crate) fn written(folder: &Path) -> Option<SystemTime> {
     let written = |name| fs::metadata(folder.join(name)).ok()?.modified().ok();
     FILES.into_iter().filter_map(written).max()
 }

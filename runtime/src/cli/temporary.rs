@@ -82,7 +82,7 @@ fn watch(stop: &Stop, folder: &Path, running: &Weak<Running>) {
         eprintln!("homespun: stopped ({cause})");
         let status = match cause {
             Cause::Signal(number) => 128 + i32::from(number),
-            Cause::Deadline => 0,
+            Cause::Deadline | Cause::Told => 0,
         };
         process::exit(status);
     }

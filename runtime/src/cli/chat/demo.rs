@@ -20,6 +20,11 @@ const PRESETS: [(&str, &str); 6] = [
 
 /// An option of the chat, with what it is in a demo.
 pub(super) fn preset(arg: Arg) -> Arg {
+    if arg.get_id() == "unguarded" {
+        // So small a model cannot learn a reply and keep all others; who names those is heeded.
+        let unless = ("general", ArgPredicate::IsPresent, Some("false"));
+        return arg.default_value_ifs([unless, ("demo", ArgPredicate::IsPresent, Some("true"))]);
+    }
     let preset = PRESETS.iter().find(|(name, _)| arg.get_id() == name);
     match preset {
         Some((_, value)) => arg.default_value_if("demo", ArgPredicate::IsPresent, *value),

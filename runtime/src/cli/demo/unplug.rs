@@ -57,7 +57,7 @@ struct Size {
 const FULL: Size = Size {
     asked: 5,
     held_out: 24,
-    learn: Learn { lr: "1.5e-3", epochs: "30", batch: "4", checkpoints: "0.05s" },
+    learn: Learn { lr: "2e-3", epochs: "40", batch: "4", checkpoints: "0.05s" },
     shown: 6,
 };
 
@@ -101,7 +101,10 @@ pub(super) fn run(args: &Args, machine: &Machine) -> Outcome {
         told(dialogue, dialogue.preferred.as_deref())?;
     }
 
-    say("3. It learns from the three, and the plug is pulled.\n")?;
+    say(
+        "3. It learns from the three, and the plug is pulled. (--unguarded: a model as small as this\n   \
+         cannot learn them and keep the rest whole, so a guarded round would keep little of it.)\n",
+    )?;
     let budget = stage.budget()?;
     let (unbroken, whole) = stage.unbroken(budget)?;
     say(format_args!(

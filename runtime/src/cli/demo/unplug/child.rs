@@ -13,6 +13,7 @@ use std::time::Instant;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::cli::plug::written;
 use crate::cli::temporary::Temporary;
 use crate::memory::{self, Peak};
 use crate::state::TRAINING;
@@ -32,7 +33,7 @@ pub(super) struct Ended {
     pub stderr: String,
     /// The largest figures that were read of its memory.
     pub peak: Peak,
-    /// How long there was a checkpoint of a training in the state.
+    /// From the first checkpoint of a training in the state to the last.
     pub training: Duration,
 }
 
@@ -69,14 +70,15 @@ pub(super) fn run(place: &Temporary, words: &[String], input: &str, state: &Path
     drop(running);
     let mut peak = Peak { anonymous_bytes: 0, rss_bytes: 0 };
     let checkpoints = state.join(TRAINING);
-    let (mut began, mut training) = (None, Duration::ZERO);
+    let (mut began, mut last, mut training) = (None, None, Duration::ZERO);
     loop {
         if let Some(now) = memory::of(id) {
             peak.anonymous_bytes = peak.anonymous_bytes.max(now.anonymous_bytes);
             peak.rss_bytes = peak.rss_bytes.max(now.rss_bytes);
         }
-        if checkpoints.exists() {
-            training = began.get_or_insert_with(Instant::now).elapsed();
+        let newest = written(&checkpoints);
+        if newest > last {
+            (last, training) = (newest, began.get_or_insert_with(Instant::now).elapsed());
         }
         let mut running = place.running();
         let child = running.as_mut().ok_or("the process is another's")?;
@@ -96,7 +98,7 @@ pub(super) fn run(place: &Temporary, words: &[String], input: &str, state: &Path
     }
 }
 
-/// Copies a folder and all that is in it.
+/// Copies a folder and the files in it.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     let fail = |path: &Path| {
         let path = path.display().to_string();
@@ -110,7 +112,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
             let (from, to) = (entry.path(), to.join(entry.file_name()));
             if from.is_dir() {
                 folders.push((from, to));
-            } else {
+            } else if from.is_file() {
                 fs::copy(&from, &to).map_err(fail(&from))?;
             }
         }

@@ -75,7 +75,7 @@ impl Stage<'_> {
         let mut words = vec!["round", "--model", "builtin", "--json", "--memory", &memory];
         let Learn { epochs, batch, checkpoints, .. } = *self.learn;
         words.extend(["--lr", lr, "--epochs", epochs, "--batch", batch]);
-        words.extend(["--checkpoint-every", checkpoints]);
+        words.extend(["--checkpoint-every", checkpoints, "--unguarded"]);
         words.extend(machine.iter().map(String::as_str));
         words.extend(more);
         self.homespun(&words, state, "")
