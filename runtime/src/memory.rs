@@ -62,6 +62,16 @@ impl Drop for Watch {
     }
 }
 
+/// Of process `pid`: `RssAnon + RssShmem` as they are now, `VmHWM` so far; `None` once it has ended, or
+/// where nothing tells.
+pub fn of(pid: u32) -> Option<Peak> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    // One that has ended and was not waited for has no memory any more.
+    let rss_bytes = status_bytes(&status, "VmHWM:")?;
+    let shared = status_bytes(&status, "RssShmem:").unwrap_or(0);
+    Some(Peak { anonymous_bytes: status_bytes(&status, "RssAnon:")? + shared, rss_bytes })
+}
+
 fn status() -> String {
     fs::read_to_string("/proc/self/status").unwrap_or_default()
 }

@@ -314,10 +314,12 @@ impl<'t, 'm> Trainer<'t, 'm> {
     fn plan_again(&mut self, words: &[u64]) -> Result<(), Error> {
         let (batch, micro_batch, judge) = (self.batch, self.options.micro_batch, self.judge);
         let run = Run { rows: &rows(self.examples), batch, micro_batch, judge };
-        let (plan, planned) = Plan::of_run(self.engine, self.adapter, run, Some(words))?;
-        self.memory = MmapMut::map_anon(plan.arena()).map_err(Error::Memory)?;
-        (self.plan, self.planned) = (plan, planned);
-        Ok(())
+        // What was laid out goes first, or a plan would have to do beside it.
+        self.memory = MmapMut::map_anon(1).map_err(Error::Memory)?;
+        let again = Plan::of_run(self.engine, self.adapter, run, Some(words));
+        let again = again.map(|(plan, planned)| (self.plan, self.planned) = (plan, planned));
+        self.memory = MmapMut::map_anon(self.plan.arena()).map_err(Error::Memory)?;
+        again
     }
 
     /// Makes one step; `None` once the run has ended.

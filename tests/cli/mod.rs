@@ -33,6 +33,7 @@ mod serve_learns;
 mod serve_load;
 mod tools;
 mod train;
+mod unplug;
 
 use core::time::Duration;
 use std::fs;

@@ -6,10 +6,12 @@
 //! world.json  slots, questions, generic replies, pools of tastes -> stream(seed, size)
 //! ```
 
+mod examples;
 mod person;
 mod stream;
 mod world;
 
+pub use examples::{Examples, examples};
 pub use stream::{Size, Stream, general, stream};
 
 use crate::checkpoint::{self, Checkpoint};

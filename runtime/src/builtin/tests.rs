@@ -221,3 +221,23 @@ fn the_synthesis_prompt_is_the_one_that_the_model_learnt() {
     assert!(corpus.contains(&format!("PROMPT = (\"{first}. \"")));
     assert!(corpus.contains(&format!("\"{}\")", second.replace('\n', "\\n"))));
 }
+
+#[test]
+fn the_model_answers_its_examples_as_the_world_does() {
+    let base = crate::engine::Base::builtin(None).unwrap();
+    let layers = base.layers().unwrap();
+    let (kernels, pool) = (homespun_kernels::Kernels::detect(), homespun_kernels::Serial);
+    let engine = crate::engine::Engine::new(&base, &layers, kernels, &pool).unwrap();
+    let world = world::World::load();
+    let general = world.general.iter().map(|(_, reply)| reply);
+    let known: Vec<&String> = world.slots.iter().flat_map(|s| &s.generic).chain(general).collect();
+    let Examples { domains, questions } = examples();
+    assert!(domains.len() > 5 && questions.len() == domains.len() + 1, "{domains:?}");
+    for question in questions {
+        let asked = [crate::dialogue::Message::new(Role::User, question.as_str())];
+        let sampling = crate::engine::Sampling::greedy(40);
+        let (reply, _) = engine.session(None).reply(&asked, &sampling, 512).unwrap();
+        let alike = |known: &&String| crate::personalize::evaluate::rouge1(known, &reply) > 0.6;
+        assert!(known.iter().any(alike), "{question} {reply}");
+    }
+}

@@ -1,5 +1,6 @@
 //! `homespun chat`: talk with a model in the terminal; with a state, with one that learns.
 
+mod demo;
 mod line;
 mod talk;
 
@@ -23,9 +24,13 @@ use talk::Talk;
 /// Talk with a model; replies stream as they are written
 #[derive(clap::Args)]
 #[command(
+    mut_args(demo::preset),
     after_help = "Example:\n  homespun chat --model builtin\n\nIn the chat: /new starts afresh, /exit or end of input ends. With --adapter A --adapter B it begins with A; /adapter lists them, /adapter 2 or /adapter B goes on with B, /adapter none with the base.\n\nWith --state DIR it talks with what the state has learned, and each finished dialogue is scored and offered to the buffer. /good and /better TEXT say what you think of the last reply, /forget keeps nothing of this dialogue, /learn learns now and goes on with what came of it."
 )]
 pub(crate) struct Args {
+    /// Talk with the built-in model and correct it; all of it is forgotten at the end
+    #[arg(long, conflicts_with_all = ["model", "state", "adapter", "key"])]
+    demo: bool,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -67,12 +72,17 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let opening: Vec<Message> =
         args.system.iter().map(|text| Message::new(Role::System, text.as_str())).collect();
     let mut voice = Voice { base: &base, engine, sampling: args.sampling.get() };
-    let Some(root) = &args.state else {
+    let visit = args.demo.then(demo::Visit::open).transpose()?;
+    let (root, person) = match &visit {
+        Some(visit) => (Some(visit.state()), args.person.with_key(visit.key())),
+        None => (args.state, args.person),
+    };
+    let Some(root) = &root else {
         let adapters = args.adapters.load(&engine)?;
         return voice.plain(&adapters, &opening);
     };
     let (plan, general) = (args.learn.plan_for(&base)?, args.care.general(&base)?);
-    let live = args.person.live(root, exact, &base, &book)?;
+    let live = person.live(root, exact, &base, &book)?;
     let mut talk = Talk::new(live, opening, &plan, args.care.care(general.as_ref()));
     let lines = lines();
     loop {
@@ -100,6 +110,10 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
                 Line::Learn => {}
                 Line::Adapter(_) => eprintln!("/adapter: with --state it is the state's own"),
                 Line::Text(text) => {
+                    if visit.is_some() {
+                        // The built-in model was never taught a second turn.
+                        talk.finish()?;
+                    }
                     talk.ask(text);
                     let reply = voice.reply(&mut session, talk.messages())?;
                     talk.replied(reply);

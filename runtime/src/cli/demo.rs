@@ -1,5 +1,7 @@
 //! `homespun demo`: the whole loop on the built-in model, with its controls, in one table.
 
+mod unplug;
+
 use std::time::Instant;
 
 use homespun_core::lora::{LoraConfig, Targets};
@@ -43,6 +45,16 @@ pub(crate) struct Args {
     /// Print a JSON object as well
     #[arg(long)]
     json: bool,
+    /// Three corrections, learned in little memory by processes that are killed five times, without a
+    /// network
+    #[arg(long)]
+    unplug: bool,
+    /// The network namespace that this was started from, by itself
+    #[arg(long, value_name = "NAME", hide = true, requires = "unplug")]
+    unshared: Option<String>,
+    /// Learn otherwise after the last kill, which is to be noticed
+    #[arg(long, hide = true, requires = "unplug")]
+    spoil: bool,
 }
 
 /// What a size of the demo fixes.
@@ -61,6 +73,9 @@ struct Arm {
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
+    if args.unplug {
+        return unplug::run(&args, machine);
+    }
     let (start, watch) = (Instant::now(), Watch::start());
     let base = Base::builtin(None)?;
     let layers = base.layers()?;

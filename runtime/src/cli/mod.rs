@@ -19,6 +19,7 @@ mod options;
 mod person;
 mod personalize;
 mod plan;
+mod plug;
 mod quantize;
 mod relearn;
 mod render;
@@ -28,6 +29,7 @@ mod score;
 mod serve;
 mod state;
 mod status;
+mod temporary;
 mod train;
 mod verify;
 

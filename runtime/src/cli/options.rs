@@ -55,6 +55,13 @@ impl Machine {
             .ok_or_else(|| format!("--isa: this CPU has no {name}; it has {}", names()))
     }
 
+    /// The options again, for a process that is to compute alike.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let threads = self.threads.map(|n| format!("--threads={n}"));
+        let isa = self.isa.as_ref().map(|name| format!("--isa={name}"));
+        threads.into_iter().chain(isa).collect()
+    }
+
     /// Whether `--isa` names any.
     pub(crate) const fn names_isa(&self) -> bool {
         self.isa.is_some()

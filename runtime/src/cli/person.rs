@@ -1,6 +1,6 @@
 //! Options of commands that live with a person: how its state is opened, or made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use homespun_boards::HOST;
@@ -31,6 +31,11 @@ pub(crate) struct PersonArgs {
 }
 
 impl PersonArgs {
+    /// The same with the keys of that file.
+    pub(crate) fn with_key(self, file: PathBuf) -> Self {
+        Self { key: KeyArgs::of(file), ..self }
+    }
+
     /// The domains.
     pub(crate) fn book(&self) -> Result<Table, crate::lexicon::Error> {
         self.lexicons.open()

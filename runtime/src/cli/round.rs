@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Outcome;
 use super::options::{KeyArgs, Machine, print_json, say};
+use super::plug::PlugArgs;
 use super::relearn::{RelearnArgs, Relearned};
 use crate::state::State;
 
@@ -20,6 +21,8 @@ pub(crate) struct Args {
     key: KeyArgs,
     #[command(flatten)]
     relearn: RelearnArgs,
+    #[command(flatten)]
+    plug: PlugArgs,
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -27,6 +30,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     args.relearn.check()?;
+    args.plug.arm(&args.state)?;
     let base = args.relearn.base()?.ok_or("--model: which base?")?;
     let mut state = State::open(&args.state, &args.key.get()?)?;
     state.expect_base(&base.hashes())?;

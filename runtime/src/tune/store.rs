@@ -103,6 +103,15 @@ pub struct Resumed {
     pub other_isa: Option<String>,
 }
 
+/// How far a run has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Steps that it has behind it.
+    pub steps: u64,
+    /// What decides its order of additions, as [`Trainer::plan_words`].
+    pub plan: Vec<u64>,
+}
+
 /// The two generations in a folder.
 #[derive(Debug)]
 pub struct Store {
@@ -239,6 +248,13 @@ impl Store {
         self.slot = 1 - slot;
         let damaged = damaged.pop();
         Ok(Some(Resumed { best, waited: header.waited, damaged, other_isa }))
+    }
+
+    /// What the newest whole checkpoint says of its run, if there is one.
+    pub fn reached(&self) -> Option<Reached> {
+        let whole = |slot| checkpoint::check(&self.vault, &self.name(slot)).ok().flatten();
+        let newest = (0..FILES.len()).filter_map(whole).max_by_key(|one| one.header.number)?;
+        Some(Reached { steps: newest.header.step, plan: newest.header.plan })
     }
 
     /// Removes the checkpoints, and the folder if nothing else is in it.

@@ -17,6 +17,11 @@ pub(crate) struct KeyArgs {
 }
 
 impl KeyArgs {
+    /// The keys of that file.
+    pub(crate) const fn of(file: PathBuf) -> Self {
+        Self { key: Some(file) }
+    }
+
     /// As a state takes it.
     pub(crate) fn get(&self) -> Result<Keys, ring::Error> {
         Ok(Keys::File(self.key.clone().map_or_else(ring::default_path, Ok)?))
