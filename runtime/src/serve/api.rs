@@ -14,37 +14,32 @@
 //! GET    /v1/status, /metrics       how it stands
 //! ```
 
-use core::convert::Infallible;
-use core::sync::atomic::{AtomicU64, Ordering};
+mod completions;
+mod person;
+
+use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::sse::{Event as Sse, Sse as Stream};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::guard::Guard;
 use super::learner::Desk;
-use super::openai::{self, ApiMessage, Envelope};
+use super::openai;
 use super::page;
-use super::worker::{Errand, Event, Job, Offered, Work};
-use crate::dialogue::Role;
+use super::worker::Work;
 use crate::engine::Sampling;
-use crate::samples::Flags;
-use crate::state::forget::What;
-use crate::state::queue::Answer;
 use crate::status::Status;
+use completions::complete;
+use person::{annotate, forget, forget_all, kept, next_annotation, offer, round, rounds};
 
 /// The most bytes of a request.
 const MOST_BYTES: usize = 1 << 20;
@@ -180,103 +175,6 @@ async fn page() -> Response {
     (headers, page::PAGE).into_response()
 }
 
-async fn complete(State(api): Shared, request: Request) -> Result<Response, Refusal> {
-    let client = request.headers().get(header::AUTHORIZATION).cloned();
-    let client = request
-        .extensions()
-        .get::<super::Peer>()
-        .map_or_else(|| format!("{client:?}"), |peer| peer.0.clone());
-    let bytes = body(request.into_body()).await?;
-    let asked = parsed::<openai::Request>(&bytes)?
-        .asked(&api.usual)
-        .map_err(|wrong| Refusal(StatusCode::BAD_REQUEST, wrong.why, Some(wrong.field)))?;
-    let (stream, count_tokens) = (asked.stream, asked.usage);
-    let (out, events) = mpsc::unbounded_channel();
-    if api.work.push(&client, Job { asked, out }).is_err() {
-        api.status.refused.fetch_add(1, Ordering::Relaxed);
-        let message = "too many requests wait already".to_owned();
-        return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, message, None));
-    }
-    let envelope = Envelope {
-        id: format!("chatcmpl-{:x}", api.count.fetch_add(1, Ordering::Relaxed)),
-        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
-        model: api.model.clone(),
-    };
-    if stream {
-        Ok(streamed(envelope, events, count_tokens))
-    } else {
-        whole(&envelope, events).await
-    }
-}
-
-async fn whole(
-    envelope: &Envelope,
-    mut events: mpsc::UnboundedReceiver<Event>,
-) -> Result<Response, Refusal> {
-    let mut text = String::new();
-    while let Some(event) = events.recv().await {
-        match event {
-            Event::Text(piece) => text.push_str(&piece),
-            Event::Ended(finish, usage) => {
-                return Ok(json_of(StatusCode::OK, &envelope.whole(text.trim(), finish, usage)));
-            }
-            Event::Failed(why) => return Err(bad(why)),
-        }
-    }
-    let message = "the server ends".to_owned();
-    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, message, None))
-}
-
-fn streamed(
-    envelope: Envelope,
-    events: mpsc::UnboundedReceiver<Event>,
-    count_tokens: bool,
-) -> Response {
-    let first = envelope.piece(json!({"role": "assistant", "content": ""}), None);
-    let pieces = UnboundedReceiverStream::new(events).map(move |event| match event {
-        Event::Text(text) => vec![envelope.piece(json!({"content": text}), None).to_string()],
-        Event::Ended(finish, usage) => {
-            let mut last = vec![envelope.piece(json!({}), Some(finish)).to_string()];
-            last.extend(count_tokens.then(|| envelope.usage(usage).to_string()));
-            last.push("[DONE]".to_owned());
-            last
-        }
-        Event::Failed(why) => {
-            vec![openai::error(&why, "server_error", None, None).to_string(), "[DONE]".to_owned()]
-        }
-    });
-    let pieces = tokio_stream::iter([vec![first.to_string()]]).chain(pieces);
-    let events = Flat { inner: pieces, ready: Vec::new() };
-    Stream::new(events.map(|text| Ok::<_, Infallible>(Sse::default().data(text)))).into_response()
-}
-
-/// A stream of the items of a stream of lists.
-struct Flat<S> {
-    inner: S,
-    ready: Vec<String>,
-}
-
-impl<S: tokio_stream::Stream<Item = Vec<String>> + Unpin> tokio_stream::Stream for Flat<S> {
-    type Item = String;
-
-    fn poll_next(
-        mut self: core::pin::Pin<&mut Self>,
-        context: &mut core::task::Context<'_>,
-    ) -> core::task::Poll<Option<String>> {
-        use core::task::Poll;
-        loop {
-            if !self.ready.is_empty() {
-                return Poll::Ready(Some(self.ready.remove(0)));
-            }
-            match core::pin::Pin::new(&mut self.inner).poll_next(context) {
-                Poll::Ready(Some(items)) => self.ready = items,
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    }
-}
-
 fn described(api: &Api) -> Value {
     json!({"id": api.model, "object": "model", "created": 0, "owned_by": "homespun"})
 }
@@ -290,139 +188,6 @@ async fn model(State(api): Shared, Path(name): Path<String>) -> Result<Response,
         return Ok(json_of(StatusCode::OK, &described(&api)));
     }
     Err(Refusal(StatusCode::NOT_FOUND, "there is no such model".into(), Some("model".into())))
-}
-
-/// Hands an errand to the worker and waits for its answer.
-async fn errand<T>(
-    api: &Api,
-    errand: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Errand,
-) -> Result<T, Refusal> {
-    let (send, answer) = oneshot::channel();
-    let full = |_| Refusal(StatusCode::SERVICE_UNAVAILABLE, "too much waits already".into(), None);
-    api.work.errand(errand(send)).map_err(full)?;
-    answered(answer).await
-}
-
-/// The answer, once it is there.
-async fn answered<T>(answer: oneshot::Receiver<Result<T, String>>) -> Result<T, Refusal> {
-    let ended = |_| Refusal(StatusCode::SERVICE_UNAVAILABLE, "the server ends".into(), None);
-    let failed = |why| Refusal(StatusCode::INTERNAL_SERVER_ERROR, why, None);
-    answer.await.map_err(ended)?.map_err(failed)
-}
-
-async fn next_annotation(State(api): Shared) -> Result<Response, Refusal> {
-    let Some(question) = errand(&api, Errand::Ask).await? else {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    };
-    let row = json!({
-        "id": question.arrival,
-        "messages": question.messages,
-        "response": question.response,
-    });
-    Ok(json_of(StatusCode::OK, &row))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    answer: Answer,
-}
-
-async fn annotate(
-    State(api): Shared,
-    Path(id): Path<String>,
-    request: Body,
-) -> Result<Response, Refusal> {
-    let id = number(&id)?;
-    let bytes = body(request).await?;
-    let Said { answer } = parsed(&bytes)?;
-    if answer.is_empty() {
-        return Err(bad("answer: the preferred reply is empty"));
-    }
-    match errand(&api, |reply| Errand::Annotate(id, answer, reply)).await? {
-        true => Ok(json_of(StatusCode::OK, &json!({"id": id}))),
-        false => {
-            Err(Refusal(StatusCode::NOT_FOUND, "the dialogue is not in the buffer".into(), None))
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Talk {
-    messages: Vec<ApiMessage>,
-    #[serde(default)]
-    answer: Option<Answer>,
-}
-
-async fn offer(State(api): Shared, request: Body) -> Result<Response, Refusal> {
-    let bytes = body(request).await?;
-    let Talk { messages, answer } = parsed(&bytes)?;
-    let wrong =
-        |field: &str, why: &str| Refusal(StatusCode::BAD_REQUEST, why.into(), Some(field.into()));
-    if answer.as_ref().is_some_and(Answer::is_empty) {
-        return Err(wrong("answer", "the preferred reply is empty"));
-    }
-    let messages = openai::messages(messages)
-        .map_err(|wrong| Refusal(StatusCode::BAD_REQUEST, wrong.why, Some(wrong.field)))?;
-    if messages.last().is_none_or(|last| last.role != Role::Assistant) {
-        return Err(wrong("messages", "the last message is not the assistant's"));
-    }
-    let offered = errand(&api, |reply| Errand::Offer(messages, answer, reply)).await?;
-    let Offered { arrival, kept, noted, domain } = offered;
-    let row = json!({"id": arrival, "kept": kept, "noted": noted, "domain": domain});
-    Ok(json_of(StatusCode::OK, &row))
-}
-
-async fn kept(State(api): Shared) -> Result<Response, Refusal> {
-    let kept = errand(&api, Errand::Kept).await?;
-    let rows: Vec<Value> = kept
-        .iter()
-        .map(|one| {
-            let (held, question) = (&one.held, one.held.question());
-            json!({
-                "id": held.arrival,
-                "domain": one.domain,
-                "messages": question.messages,
-                "response": held.dialogue.response(),
-                "preferred": held.dialogue.preferred,
-                "annotated": held.is_annotated(),
-                "skipped": held.flags.contains(Flags::SKIPPED),
-            })
-        })
-        .collect();
-    let bins = api.status.bins();
-    Ok(json_of(StatusCode::OK, &json!({"bins": bins, "used": rows.len(), "data": rows})))
-}
-
-async fn forget(State(api): Shared, Path(id): Path<String>) -> Result<Response, Refusal> {
-    let id = number(&id)?;
-    match errand(&api, |reply| Errand::Forget(What::Ids(vec![id]), reply)).await? {
-        true => Ok(json_of(StatusCode::OK, &json!({"id": id, "deleted": true}))),
-        false => Err(Refusal(StatusCode::NOT_FOUND, "there is nothing of it".into(), None)),
-    }
-}
-
-async fn forget_all(State(api): Shared) -> Result<Response, Refusal> {
-    errand(&api, |reply| Errand::Forget(What::All, reply)).await?;
-    Ok(json_of(StatusCode::OK, &json!({"deleted": true})))
-}
-
-fn number(id: &str) -> Result<u64, Refusal> {
-    id.parse().map_err(|_| bad("a dialogue's id is its number"))
-}
-
-async fn round(State(api): Shared) -> Result<Response, Refusal> {
-    let (send, answer) = oneshot::channel();
-    let busy = |_| Refusal(StatusCode::CONFLICT, "a round runs already".into(), None);
-    api.desk.ask(send).map_err(busy)?;
-    let row = answered(answer).await?;
-    Ok(json_of(StatusCode::OK, &json!(row)))
-}
-
-async fn rounds(State(api): Shared) -> Result<Response, Refusal> {
-    let rows = errand(&api, Errand::Rounds).await?;
-    Ok(json_of(StatusCode::OK, &json!({"data": rows})))
 }
 
 async fn status(State(api): Shared) -> Response {
