@@ -7,16 +7,20 @@ step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-need_qemu() {
-    command -v qemu-aarch64 >/dev/null && return
+# need COMMAND PACKAGE...: installs the packages unless the command is there.
+need() {
+    command -v "$1" >/dev/null && return
     as_root apt-get update -qq
-    as_root apt-get install -y -qq --no-install-recommends qemu-user
+    as_root apt-get install -y -qq --no-install-recommends "${@:2}"
 }
 
 step "tools"
 rustup component add rustfmt clippy
 rustup target add aarch64-unknown-linux-musl aarch64-unknown-none thumbv7em-none-eabihf
-need_qemu
+need qemu-aarch64 qemu-user
+# Where there is no browser to be had the page is left out, and said so.
+need chromium chromium || true
+need npm nodejs npm || true
 
 step "format"
 cargo fmt --all --check
@@ -78,5 +82,8 @@ qemu-aarch64 -cpu cortex-a72 "$tables" --sdot || status=$?
 
 step "the first command"
 cargo run -q --release -- demo --quick --json
+
+step "the page, in Chromium"
+SKIP=1 tests/page/run.sh "${CARGO_TARGET_DIR:-target}/release/homespun"
 
 step "done"
