@@ -50,10 +50,18 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             "why": report.why.map(|why| why.to_string()),
             "general_before": report.general.map(|(before, _)| before),
             "general_after": report.general.map(|(_, after)| after),
+            "share": report.share,
+            "seconds": report.seconds,
+            "joules": report.joules,
             "rouge1_before": report.rouge1.map(|(before, _)| before),
             "rouge1_after": report.rouge1.map(|(_, after)| after),
             "generation": state.record.generation,
         }))?);
     }
-    Ok(say(super::personalize::round_line(&state, &report))?)
+    let energy = match report.joules {
+        Some(joules) => format!("{joules:.1} J"),
+        None => "no energy sensor".to_owned(),
+    };
+    let line = super::personalize::round_line(&state, &report);
+    Ok(say(format_args!("{line}; {:.1} s, {energy}", report.seconds))?)
 }
