@@ -64,11 +64,11 @@ function history() {
   ];
 }
 
-/** Starts it; `state` is what the tests look into and turn. */
+/** Starts it; `state` is what the tests turn: as long as it is held a round goes only half its way. */
 export async function start({ token = null, empty = false, port = 0 } = {}) {
   const state = {
     token, held: empty ? [] : lived(), rounds: empty ? [] : history(), next: 20, fresh: 2, bins: 64,
-    step: 0, learning: false, busy: 0, log: [], stopped: 0,
+    step: 0, learning: false, hold: false, busy: 0,
   };
   const open = () => state.held.filter((it) => !it.annotated && !it.skipped);
 
@@ -82,7 +82,6 @@ export async function start({ token = null, empty = false, port = 0 } = {}) {
     };
     const refuse = (status, message, headers) =>
       send(status, { error: { message, type: "invalid_request_error", param: null, code: null } }, headers);
-    state.log.push(`${request.method} ${path}`);
     const { host, origin, authorization } = request.headers;
     if (origin !== undefined && origin !== `http://${host}`) return refuse(403, "the Origin header names another site");
     if (path === "/") {
@@ -149,7 +148,7 @@ const ROUTES = [
 async function complete({ state, request, response, send }, { messages, stream }) {
   const question = messages.at(-1).content;
   if (!stream) return send(200, { choices: [{ message: { role: "assistant", content: question } }] });
-  const words = question.includes("LONG") ? Array(600).fill("and so on,") : `You said: ${question}`.split(/(?<= )/);
+  const words = question.includes("LONG") ? Array(4000).fill("and so on,") : `You said: ${question}`.split(/(?<= )/);
   response.writeHead(200, { "Content-Type": "text/event-stream" });
   const piece = (value) => response.write(`data: ${JSON.stringify(value)}\n\n`);
   const choice = (delta, finish = null) => piece({ choices: [{ index: 0, delta, finish_reason: finish }] });
@@ -163,7 +162,6 @@ async function complete({ state, request, response, send }, { messages, stream }
       break;
     }
   }
-  if (response.destroyed) state.stopped += 1;
   choice({}, "stop");
   response.end("data: [DONE]\n\n");
 }
@@ -188,7 +186,9 @@ function tell({ state, send }, { messages, answer }) {
 async function learn({ state, send, refuse }) {
   if (state.learning) return refuse(409, "a round runs already");
   Object.assign(state, { learning: true, step: 0 });
-  for (; state.step < STEPS; state.step += 1) await pause(125);
+  for (; state.step < STEPS; state.step += 1) {
+    do await pause(60); while (state.hold && state.step === STEPS / 2);
+  }
   Object.assign(state, { learning: false, fresh: 0 });
   const next = row(state.rounds.length + 1, 1788000000 + 15 * 86400);
   state.rounds.push(next);

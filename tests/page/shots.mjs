@@ -40,8 +40,9 @@ export async function shots(browser, folder) {
       await page.locator(".round").first().waitFor();
       await page.waitForFunction(() => document.querySelectorAll("svg.chart").length > 0);
       await shot("7-learned", true);
+      mock.state.hold = true;
       await page.locator("#learn").click();
-      await page.getByText(/^Step [1-9]/).waitFor();
+      await page.getByText(/^Step 12/).waitFor();
       await shot("8-learning");
       mock.state.held = [];
       await go(page, "asked");

@@ -112,10 +112,11 @@ async function mishaps(page, mock) {
   await page.locator("#trouble-close").click();
 
   page.expected.push(/503/);
-  mock.state.busy = 2;
+  mock.state.busy = Infinity;
   await page.locator("#box").fill("Are you busy?");
   await page.locator("#box").press("Enter");
   await page.getByText("The model is busy. Asking again in 1 second.").waitFor();
+  mock.state.busy = 0;
   await page.locator(`${DONE} .tools`).waitFor();
   must((await page.locator("#note").textContent()) === "", "the note goes when it is over");
   page.expected.pop();
@@ -207,10 +208,12 @@ async function learned(page, { mock }) {
   const before = await rounds.count();
   await audit(page, "before it learns");
   const row = page.waitForResponse((it) => it.request().method() === "POST" && /rounds$/.test(it.url()), { timeout: 240_000 });
+  if (mock) mock.state.hold = true;
   await page.locator("#learn").click();
   if (mock) {
     await page.getByText(/^Step \d+ of \d+ · about \d+ seconds? left · 48 °C$/).waitFor();
     await audit(page, "while it learns");
+    mock.state.hold = false;
   } else {
     await page.locator("#progress").waitFor();
   }
