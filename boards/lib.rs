@@ -6,6 +6,7 @@
 
 mod host;
 mod jetson_orin;
+mod pi4;
 mod pi5;
 
 /// The machine that the program runs on, where nothing else is said.
@@ -40,12 +41,16 @@ pub struct Board {
     pub target: &'static str,
     /// `-C target-cpu`.
     pub target_cpu: &'static str,
+    /// What its CPU has, as `/proc/cpuinfo` calls it; what a kernel needs is asked at run time.
+    pub features: &'static [&'static str],
     /// Cores of each cluster.
     pub clusters: &'static [usize],
     /// RAM in bytes; 0 where the system is asked.
     pub ram: u64,
     /// What a core can do at most, where it is known.
     pub peak: Option<Peak>,
+    /// Its processor's thermal zone, as Linux calls its type; empty where it is not known.
+    pub thermal_zone: &'static str,
     /// Bins of the sample buffer by default.
     pub bins: usize,
     /// Where the weights, the samples and the adapter lie; empty where a file system holds them.
@@ -53,6 +58,16 @@ pub struct Board {
 }
 
 impl Board {
+    /// The board of that name.
+    pub fn named(name: &str) -> Option<&'static Board> {
+        ALL.into_iter().find(|board| board.name == name)
+    }
+
+    /// The architecture, as Rust calls it; empty where it is the machine that builds.
+    pub fn arch(&self) -> &'static str {
+        self.target.split('-').next().unwrap_or_default()
+    }
+
     /// All cores.
     pub fn cores(&self) -> usize {
         self.clusters.iter().sum()
@@ -60,7 +75,7 @@ impl Board {
 }
 
 /// Every board.
-pub const ALL: [&Board; 3] = [&host::BOARD, &pi5::BOARD, &jetson_orin::BOARD];
+pub const ALL: [&Board; 4] = [&host::BOARD, &pi5::BOARD, &pi4::BOARD, &jetson_orin::BOARD];
 
 const _: () = {
     let mut i = 0;
@@ -100,6 +115,8 @@ mod tests {
         for board in ALL {
             assert!(board.bins > 0, "{}", board.name);
             assert!(board.name == "host" || board.cores() > 0, "{}", board.name);
+            assert_eq!(Board::named(board.name), Some(board));
+            assert_eq!(board.arch() == "aarch64", board.name != "host", "{}", board.name);
         }
     }
 }

@@ -7,9 +7,11 @@ pub const BOARD: Board = Board {
     name: "host",
     target: "",
     target_cpu: "",
+    features: &[],
     clusters: &[],
     ram: 0,
     peak: None,
+    thermal_zone: "",
     bins: 128,
     partitions: &[],
 };

@@ -7,9 +7,11 @@ pub const BOARD: Board = Board {
     name: "jetson_orin",
     target: "aarch64-unknown-linux-musl",
     target_cpu: "cortex-a78ae",
+    features: &["asimd", "asimddp"],
     clusters: &[4, 2],
     ram: 8 << 30,
     peak: None,
+    thermal_zone: "cpu-thermal",
     bins: 128,
     partitions: &[],
 };

@@ -7,10 +7,12 @@ pub const BOARD: Board = Board {
     name: "pi5",
     target: "aarch64-unknown-linux-musl",
     target_cpu: "cortex-a76",
+    features: &["asimd", "asimddp"],
     clusters: &[4],
     ram: 8 << 30,
     // A cycle: two fused multiply-additions of four f32, two dot products of sixteen i8.
     peak: Some(Peak { float: 38.4e9, int8: 153.6e9 }),
+    thermal_zone: "cpu-thermal",
     bins: 128,
     partitions: &[],
 };

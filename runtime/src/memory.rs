@@ -82,6 +82,11 @@ pub fn anonymous_bytes() -> u64 {
     status_bytes(&status, "RssAnon:").unwrap_or(0) + status_bytes(&status, "RssShmem:").unwrap_or(0)
 }
 
+/// Bytes of RAM; `None` where nothing tells.
+pub fn total_bytes() -> Option<u64> {
+    status_bytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:")
+}
+
 /// Bytes that this process may still take without the system swapping or killing: what the kernel says
 /// is available, or less where a control group has a limit. `None` where nothing tells.
 pub fn free_bytes() -> Option<u64> {

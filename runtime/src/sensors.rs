@@ -46,6 +46,18 @@ impl Sensors {
         read.map(|thousandths| thousandths as f32 / 1000.0).reduce(f32::max)
     }
 
+    /// Every thermal zone: its type, and degrees Celsius where it tells.
+    pub fn zones(&self) -> Vec<(String, Option<f32>)> {
+        let zones = folders(&self.sys.join("class/thermal")).into_iter();
+        let named = zones.filter_map(|zone| {
+            let name = zone.file_name()?.to_string_lossy().starts_with("thermal_zone");
+            let kind = fs::read_to_string(zone.join("type")).ok().filter(|_| name)?;
+            let degrees = number(&zone.join("temp")).map(|one| one as f32 / 1000.0);
+            Some((kind.trim().to_owned(), degrees))
+        });
+        named.collect()
+    }
+
     /// Whether the machine is slowed down now (a Raspberry Pi), or how often it was (x86): zero is
     /// never; `None` where it does not tell.
     pub fn throttled(&self) -> Option<u64> {
@@ -140,6 +152,8 @@ mod tests {
         write(root, "class/thermal/thermal_zone2/temp", "not read\n");
         write(root, "class/thermal/cooling_device0/type", "fan\n");
         assert_eq!(Sensors::at(root).degrees(), Some(79.5));
+        write(root, "class/thermal/thermal_zone1/type", "cpu-thermal\n");
+        assert_eq!(Sensors::at(root).zones(), [("cpu-thermal".to_owned(), Some(79.5))]);
     }
 
     #[test]

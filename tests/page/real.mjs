@@ -19,7 +19,7 @@ export async function start(binary) {
   writeFileSync(join(folder, "token"), TOKEN);
   const child = spawn(resolve(binary), [
     "serve", "--model", "builtin", "--state", join(folder, "state"), "--listen", "127.0.0.1:0",
-    "--token", join(folder, "token"), "--max-tokens", "24", "--lr", "1e-2", "--epochs", "4", "--batch", "2",
+    "--token", join(folder, "token"), "--max-tokens", "24",
   ], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, XDG_CONFIG_HOME: folder } });
   let told = "";
   child.stderr.on("data", (text) => { told += text; });

@@ -62,6 +62,7 @@ async function talks(page, { mock }) {
   must(await page.evaluate(() => globalThis.lengths.size) > 2, "the reply comes in pieces");
   const reply = await page.locator(`${DONE} .text`).textContent();
   must((await page.locator("#said").textContent()) === reply, "the whole reply is read out, once");
+  page.first = reply;
   await audit(page, "a reply");
 
   await page.getByRole("button", { name: "Better…" }).click();
@@ -130,6 +131,22 @@ async function mishaps(page, mock) {
   page.expected.pop();
   await page.locator("#box").fill("");
   await page.getByRole("button", { name: "New talk" }).click();
+}
+
+/** What was corrected is said after a round, without a restart: of a real model. */
+async function changes(page, { mock }) {
+  if (mock) return "of a real model only";
+  await go(page, "learned");
+  const row = page.waitForResponse((it) => it.request().method() === "POST" && /rounds$/.test(it.url()), { timeout: 240_000 });
+  await page.locator("#learn").click();
+  const { installed, why } = await (await row).json();
+  must(installed, `it learns from one correction: ${why}`);
+  await page.locator("#outcome:not(:empty)").waitFor();
+  await go(page, "talk");
+  const after = await ask(page, "Which tea\nsuits a cold rainy day?", null);
+  must(after !== page.first, `the next reply is another one: ${after}`);
+  await page.getByRole("button", { name: "New talk" }).click();
+  return `${page.first} -> ${after}`;
 }
 
 async function hostile(page) {
@@ -258,4 +275,4 @@ async function forgets(page) {
   await audit(page, "nothing is learned");
 }
 
-export const STEPS = { token, talks, hostile, asked, remembered, learned, keyboard, forgets };
+export const STEPS = { token, talks, changes, hostile, asked, remembered, learned, keyboard, forgets };

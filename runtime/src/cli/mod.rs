@@ -5,6 +5,7 @@ mod bench;
 mod buffer;
 mod chat;
 mod demo;
+mod doctor;
 mod evaluate;
 mod experiment;
 mod forget;
@@ -78,6 +79,7 @@ enum Command {
     Adapter(adapter::Args),
     Merge(merge::Args),
     Bench(bench::Args),
+    Doctor(doctor::Args),
     Quantize(quantize::Args),
     Verify(verify::Args),
     Completions(manual::CompletionsArgs),
@@ -114,6 +116,7 @@ impl Cli {
             Command::Adapter(args) => adapter::run(args),
             Command::Merge(args) => merge::run(args, machine),
             Command::Bench(args) => bench::run(args, machine),
+            Command::Doctor(args) => doctor::run(args, machine),
             Command::Quantize(args) => quantize::run(args, machine),
             Command::Verify(args) => verify::run(args, machine),
             Command::Completions(args) => manual::completions(args),

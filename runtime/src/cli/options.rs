@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use homespun_boards::Board;
 use homespun_core::cache::KvType;
 use homespun_core::sampler;
 use homespun_core::select::Scoring;
@@ -248,6 +249,13 @@ impl SamplingArgs {
         };
         Sampling { max_tokens: self.max_tokens, draw, seed: self.seed }
     }
+}
+
+/// The board of this name.
+pub(crate) fn board(name: &str) -> Result<&'static Board, String> {
+    let known = || homespun_boards::ALL.map(|board| board.name).join(", ");
+    Board::named(name)
+        .ok_or_else(|| format!("--board: unknown board {name:?}; there are {}", known()))
 }
 
 /// Prints a line on stdout. Unlike `println!`, which panics, it tells of a full disk or a closed pipe.

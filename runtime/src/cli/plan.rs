@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ArgGroup;
-use homespun_boards::{ALL, Board, HOST};
+use homespun_boards::{Board, HOST};
 use homespun_core::lora::{LoraConfig, Targets};
 use homespun_kernels::{Isa, Kernels};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
-    let board = board(&args.board)?;
+    let board = super::options::board(&args.board)?;
     let budget = budget(args.memory.get()?, board);
     let subject = args.subject()?;
     let checkpoint = subject.checkpoint()?;
@@ -267,13 +267,6 @@ fn times(saved: &Saved) -> Outcome {
         "tokens a second, measured here {} days ago: prompt {:.1}, reply {:.1}{train}",
         saved.days, saved.prefill, saved.decode
     ))?)
-}
-
-/// The board of this name.
-fn board(name: &str) -> Result<&'static Board, String> {
-    let known = || ALL.map(|board| board.name).join(", ");
-    let board = ALL.into_iter().find(|board| board.name == name);
-    board.ok_or_else(|| format!("--board: unknown board {name:?}; there are {}", known()))
 }
 
 /// What was asked for, or most of the board's RAM.
