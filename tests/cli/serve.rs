@@ -17,6 +17,8 @@ use super::{LIMIT, Place, binary, homespun, number, open};
 pub struct Server {
     pub child: Child,
     pub address: String,
+    /// What it says on standard error, once it has ended.
+    log: Option<thread::JoinHandle<String>>,
 }
 
 impl Server {
@@ -34,16 +36,39 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
+        // It is read all the time: a pipe that is full holds up who writes to it.
+        let mut stderr = child.stderr.take().expect("piped");
+        let log = thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).expect("stderr");
+            text
+        });
+        Self::ready(child, Some(log))
+    }
+
+    /// One whose standard error nobody reads, or will.
+    pub fn unheard(state: &str) -> Self {
+        let mut child = binary::command()
+            .args(["serve", "--model", "builtin", "--state", state, "--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        drop(child.stderr.take());
+        Self::ready(child, None)
+    }
+
+    fn ready(mut child: Child, mut log: Option<thread::JoinHandle<String>>) -> Self {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         if line.is_empty() {
-            let mut text = String::new();
-            child.stderr.take().expect("piped").read_to_string(&mut text).expect("stderr");
-            panic!("no address: {text}");
+            let text = log.take().map(|log| log.join().expect("stderr"));
+            panic!("no address: {text:?}");
         }
         let address = line.trim().trim_start_matches("http://").to_owned();
-        Self { child, address }
+        Self { child, address, log }
     }
 
     /// Sends bytes as they are and reads all that comes.
@@ -86,9 +111,7 @@ impl Server {
             assert!(begin.elapsed() < LIMIT, "it does not end");
             thread::sleep(Duration::from_millis(5));
         }
-        let mut text = String::new();
-        self.child.stderr.take().expect("piped").read_to_string(&mut text).expect("stderr");
-        text
+        self.log.take().map_or_else(String::new, |log| log.join().expect("stderr"))
     }
 }
 

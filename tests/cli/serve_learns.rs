@@ -133,8 +133,7 @@ fn a_few_questions_a_day_are_asked_and_a_skipped_one_not_again() {
 #[test]
 fn the_end_of_the_terminal_is_not_its_end() {
     let place = Place::new();
-    let mut server = Server::start(&place.path("state"), &[]);
-    drop(server.child.stderr.take());
+    let server = Server::unheard(&place.path("state"));
     let hup =
         std::process::Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status();
     assert!(hup.expect("kill").success());

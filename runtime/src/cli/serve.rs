@@ -138,7 +138,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         let learner = scope.spawn(|| learner.run());
         // The worker talks on this thread; it ends when the queue is closed.
         let worked = worker.run(&work);
-        work.close();
+        work.abandon();
         desk.close();
         learning.tell(true);
         let (served, learned) = (server.join(), learner.join());

@@ -123,6 +123,18 @@ impl<R, E> Queue<R, E> {
         self.change.notify_all();
     }
 
+    /// Takes nothing more, and drops what is in it: nobody works it off.
+    pub fn abandon(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.waiting = 0;
+        let left = (core::mem::take(&mut inner.lanes), core::mem::take(&mut inner.errands));
+        drop(inner);
+        // Who waits for one of them hears that it is gone.
+        drop(left);
+        self.change.notify_all();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner<R, E>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,6 +170,12 @@ mod tests {
         assert_eq!(queue.next(NOW), Next::Request(1));
         assert_eq!(queue.next(NOW), Next::Request(2));
         assert_eq!(queue.next(NOW), Next::Closed);
+        let queue: Queue<std::sync::Arc<()>, ()> = Queue::new(2);
+        let request = std::sync::Arc::new(());
+        queue.push("a", request.clone()).unwrap();
+        queue.abandon();
+        assert_eq!(std::sync::Arc::strong_count(&request), 1, "it is dropped");
+        assert_eq!((queue.next(NOW), queue.waiting()), (Next::Closed, 0));
     }
 
     #[test]
