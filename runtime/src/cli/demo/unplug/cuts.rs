@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::Result;
 use super::child::Ended;
 use super::stage::{Learned, Stage};
+use crate::cli::options::say;
 
 /// How often it is killed.
 pub(super) const KILLS: usize = 5;
@@ -43,7 +44,10 @@ impl Stage<'_> {
         for draw in 0..DRAWS {
             self.copy("state", "killed")?;
             let within = unbroken.training.mul_f64(LATEST * 0.6f64.powi(draw));
-            let Some(cuts) = self.cuts(budget, within)? else { continue };
+            let Some(cuts) = self.cuts(budget, within)? else {
+                say("   drawn anew   the training ended before it was killed five times")?;
+                continue;
+            };
             let lr = if spoil { "1e-3" } else { self.learn.lr };
             let last = self.round("killed", budget, lr, &[])?;
             let learned = self.learned("killed", &last)?;
