@@ -46,6 +46,7 @@ use std::time::Instant;
 use homespun_runtime::builtin::{self, Size};
 use homespun_runtime::dialogue::Dialogue;
 use homespun_runtime::personalize::buffer::Buffer;
+use homespun_runtime::state::rounds::ROUNDS;
 use homespun_runtime::state::vault::Keys;
 use homespun_runtime::state::{SAMPLES, State};
 use serde_json::Value;
@@ -228,9 +229,22 @@ pub fn opened(folder: &str) -> Vec<(String, Vec<u8>)> {
             return (name, bins(&state));
         }
         let bytes = state.vault().read(&name).expect("it opens").expect("it is there").to_vec();
+        let bytes = if name == ROUNDS { without_times(&bytes) } else { bytes };
         (name, bytes)
     };
     names.map(read).collect()
+}
+
+/// What became of rounds, but for when they were, how long they took and what that cost.
+fn without_times(rows: &[u8]) -> Vec<u8> {
+    let rows = String::from_utf8_lossy(rows);
+    let rows = rows.lines().map(|line| {
+        let mut row: Value = serde_json::from_str(line).expect("a row");
+        let fields = row.as_object_mut().expect("an object");
+        fields.retain(|name, _| !["at", "seconds", "joules"].contains(&&**name));
+        row.to_string()
+    });
+    rows.collect::<Vec<_>>().join("\n").into_bytes()
 }
 
 /// What is in each bin of a state's buffer.

@@ -67,7 +67,7 @@ enum Outcome {
 /// How a round began.
 pub enum Begun {
     /// There is nothing to learn from, as the report says.
-    Nothing(Report),
+    Nothing(Box<Report>),
     /// There is.
     Task(Box<Task>),
 }
@@ -85,7 +85,7 @@ pub fn round(
     rounds: Rounds,
 ) -> Result<Report, Error> {
     let mut task = match begin(engine, state, buffer, person, rounds.plan)? {
-        Begun::Nothing(report) => return Ok(report),
+        Begun::Nothing(report) => return Ok(*report),
         Begun::Task(task) => task,
     };
     let synthesised = task.synthesise(engine, rounds);
@@ -140,11 +140,10 @@ pub fn begin(
             })));
         }
     };
-    eprintln!("round: {why}");
     report.why = Some(why);
     state.record.in_round = false;
     state.save()?;
-    Ok(Begun::Nothing(report))
+    Ok(Begun::Nothing(Box::new(report)))
 }
 
 /// Asks for every annotation that is missing; each answer is in the buffer, and counted, before the

@@ -241,7 +241,7 @@ impl Learner<'_, '_> {
         let care = Care { tell: Some(&tell), ..self.care };
         let rounds = Rounds { plan: self.plan, pace: self.pace, care };
         let mut task = match lock(self.person).begin(self.plan)? {
-            Begun::Nothing(report) => return Ok((report, 0)),
+            Begun::Nothing(report) => return Ok((*report, 0)),
             Begun::Task(task) => task,
         };
         let synthesised = task.synthesise(self.engine, rounds);

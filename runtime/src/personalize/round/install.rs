@@ -20,9 +20,6 @@ impl Task {
     pub fn install(mut self, engine: Engine, state: &mut State) -> Result<Report, Error> {
         match core::mem::take(&mut self.outcome) {
             Outcome::Nothing => {
-                if let Some(why) = self.report.why {
-                    eprintln!("round: {why}");
-                }
                 state.record.in_round = false;
                 state.save()?;
                 return Ok(self.report);

@@ -256,7 +256,8 @@ impl Task {
             report.loss_after = taken.own;
             report.general = Some((within.before, taken.general));
             report.why = taken.why(sets, &engine, &adapter, within)?;
-            if report.why.is_none() && !(taken.own < before.own) {
+            let is_better = taken.own < before.own;
+            if report.why.is_none() && !is_better {
                 report.why = Some(not_better(taken.own));
             }
         }

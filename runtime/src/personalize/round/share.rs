@@ -105,7 +105,8 @@ impl Taken {
         adapter: &Adapter,
         within: Within,
     ) -> Result<Option<Why>, Error> {
-        if !(self.general <= within.limit) {
+        let is_well = self.general <= within.limit;
+        if !is_well {
             return Ok(Some(within.why(self.general)));
         }
         let is_cheap = self.general <= 0.5 * (within.before + within.limit);
