@@ -109,7 +109,9 @@ fn a_visitor_corrects_the_built_in_model_and_leaves_nothing_behind() {
         [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
     let said: Vec<&str> = said.lines().collect();
     assert!(said.len() == 2 && said[0] != better && said[1] == better, "{said:?} {told}");
-    for part in ["food", "/better TEXT", "/good", "/learn", "/new", "/exit", "a new adapter"] {
+    for part in
+        ["food", "breakfast", "/better TEXT", "/good", "/learn", "/new", "/exit", "a new adapter"]
+    {
         assert!(told.contains(part), "{part:?} is not said: {told}");
     }
     assert_nothing_is_left(&place);
