@@ -14,6 +14,7 @@ mod bench;
 mod binary;
 mod chat;
 mod demo;
+mod doctor;
 mod experiment;
 mod forget;
 mod guard;
