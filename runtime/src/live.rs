@@ -224,19 +224,20 @@ impl<'e> Live<'e> {
 
     /// Everything in the buffer, the oldest first.
     pub fn kept(&mut self) -> Vec<Kept> {
-        let names = self.selection.lexicons.lexicons();
-        let domain = |(_, header): (usize, &samples::header::Header)| {
-            (header.arrival, names.name(header.scores.domain).to_owned())
-        };
-        let domains: std::collections::HashMap<u64, String> =
-            self.buffer.entries().map(domain).collect();
         let held = self.buffer.read_all(|error| eprintln!("{error}"));
         let mut kept: Vec<Kept> = held
             .into_iter()
-            .map(|held| Kept { domain: domains.get(&held.arrival).cloned(), held })
+            .map(|held| Kept { domain: self.domain_of(held.arrival), held })
             .collect();
         kept.sort_by_key(|one| one.held.arrival);
         kept
+    }
+
+    /// The name of the domain of a dialogue, if it is in the buffer.
+    pub fn domain_of(&self, arrival: u64) -> Option<String> {
+        let mut entries = self.buffer.entries();
+        let (_, header) = entries.find(|(_, header)| header.arrival == arrival)?;
+        Some(self.domain(&header.scores))
     }
 
     /// The name of a domain.

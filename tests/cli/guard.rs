@@ -126,10 +126,11 @@ fn replies_of_random_words_teach_nothing_and_unguarded_they_would() {
 #[test]
 fn a_round_that_is_out_of_time_takes_the_best_so_far() {
     let place = Place::new();
-    let state = corrected(&place, "state", 12, false);
-    let row = round(&state, &["--round-budget", "1s", "--epochs", "100000"]);
-    assert!(number(&row, "steps") < 100_000.0, "{row}");
-    assert!(row["installed"] == true || !why(&row).is_empty(), "{row}");
+    // So few that none is held out, and without a guard: nothing but its time ends it early.
+    let state = corrected(&place, "state", 4, false);
+    let row = round(&state, &["--round-budget", "1s", "--epochs", "100000", "--unguarded"]);
+    assert!(number(&row, "steps") >= 1.0 && number(&row, "steps") < 100_000.0, "{row}");
+    assert!(number(&row, "seconds") >= 1.0 && row["installed"] == true, "{row}");
     let file =
         place.file("none.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n");
     homespun(&["round", "--model", "builtin", "--state", &state, "--general", &file])

@@ -323,7 +323,8 @@ fn what_cannot_be_done_is_a_clear_error_and_nothing_gets_stuck() {
         let head = head.replace("Content-Length: 0", &format!("Content-Length: {}", body.len()));
         Answer::of(&server.raw(&[head.as_bytes(), body].concat()))
     };
-    assert_eq!(post(b"{").status, 400);
+    let cut = post(b"{");
+    assert_eq!((cut.status, &cut.json()["error"]["param"]), (400, &"body".into()), "{cut:?}");
     assert_eq!(post(b"\xff\xfe{}").status, 400);
     assert_eq!(post(&vec![b' '; (1 << 20) + 1]).status, 413);
     let huge = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000000000\r\n\r\n";

@@ -10,6 +10,7 @@ use core::time::Duration;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -91,7 +92,12 @@ fn no_acknowledged_word_is_lost_to_kills_at_any_moment() {
         let mut server = Server::start(&state, &["--bins", "1024", "--idle", "0s"]);
         let after = Duration::from_millis(rng.below(300));
         let pid = server.child.id().to_string();
+        // Every other one is killed once a first word was acknowledged, the others at any moment.
+        let (acknowledge, first) = mpsc::channel::<()>();
         let killer = thread::spawn(move || {
+            if kill % 2 == 0 {
+                first.recv_timeout(LIMIT).expect("a first word");
+            }
             thread::sleep(after);
             assert!(
                 std::process::Command::new("kill")
@@ -123,6 +129,8 @@ fn no_acknowledged_word_is_lost_to_kills_at_any_moment() {
             let Ok(row) = serde_json::from_str::<serde_json::Value>(&answer.body) else { break };
             assert!(answer.status == 200 && row["noted"] == true, "{row}");
             acknowledged.push(preferred);
+            // The others do not listen.
+            let _ = acknowledge.send(());
         }
         killer.join().expect("the killer");
         server.child.wait().expect("wait");
@@ -131,7 +139,10 @@ fn no_acknowledged_word_is_lost_to_kills_at_any_moment() {
     homespun(&["buffer", "--state", &state, "export", &file]).fine();
     let kept = fs::read_to_string(file).expect("export");
     println!("{kills} kills, {} acknowledged words", acknowledged.len());
-    assert!(acknowledged.len() >= kills, "too few came through to tell: {acknowledged:?}");
+    assert!(
+        acknowledged.len() >= kills.div_ceil(2),
+        "too few came through to tell: {acknowledged:?}"
+    );
     for preferred in acknowledged {
         assert!(kept.contains(&preferred), "{preferred:?} is lost");
     }

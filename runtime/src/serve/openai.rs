@@ -124,7 +124,7 @@ pub fn parse<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, Wrong> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (field, why) = (error.path().to_string(), error.inner().to_string());
         // What is missing or unknown is in the error itself.
-        Wrong { field: if field == "." { "body".into() } else { field }, why }
+        Wrong { field: if [".", "?"].contains(&&*field) { "body".into() } else { field }, why }
     })?;
     json.end().map_err(|error| Wrong { field: "body".into(), why: error.to_string() })?;
     Ok(value)

@@ -219,9 +219,8 @@ impl<'e> Worker<'_, 'e> {
                 Some(answer) => person.annotate(arrival, answer, now())?,
                 None => false,
             };
-            let kept = person.kept().into_iter().find(|one| one.held.arrival == arrival);
-            let domain = kept.as_ref().and_then(|one| one.domain.clone());
-            return Ok(Offered { arrival, kept: kept.is_some(), noted, domain });
+            let domain = person.domain_of(arrival);
+            return Ok(Offered { arrival, kept: domain.is_some(), noted, domain });
         }
         let dialogue = Dialogue::new(messages.clone());
         let observed = match &answer {

@@ -173,10 +173,14 @@ mod tests {
         assert_eq!(Limits::NONE.pause(&sensors, None), None);
         fs::write(battery.join("status"), "Charging\n").expect("status");
         assert_eq!(on_ac.pause(&sensors, None), None);
-        let always = Limits { quiet: "00:00-23:59".parse().ok(), ..Limits::NONE };
         let never = Limits { quiet: "00:00-00:00".parse().ok(), ..Limits::NONE };
-        // But for the last minute of the day.
-        assert!([Some(Pause::Quiet), None].contains(&always.pause(&sensors, None)));
+        // It is now in one half of the day, and not in the other.
+        let halves = ["00:00-12:00", "12:00-00:00"].map(|hours| {
+            let limits = Limits { quiet: hours.parse().ok(), ..Limits::NONE };
+            assert!(limits.quiet.is_some(), "{hours}");
+            limits.pause(&sensors, None)
+        });
+        assert!(halves.contains(&Some(Pause::Quiet)) && halves.contains(&None), "{halves:?}");
         assert_eq!(never.pause(&sensors, None), None);
     }
 }
