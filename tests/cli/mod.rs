@@ -220,7 +220,7 @@ pub fn open(folder: &str) -> State {
 /// [`contents`] of a state as they were before they were sealed, without the lock; of the image what
 /// is in its bins.
 #[track_caller]
-pub fn opened(folder: &str) -> Vec<(String, Vec<u8>)> {
+pub fn plain(folder: &str) -> Vec<(String, Vec<u8>)> {
     let state = open(folder);
     let names =
         contents(folder).into_iter().map(|(path, _)| path.replace(&format!("{folder}/"), ""));
@@ -230,10 +230,21 @@ pub fn opened(folder: &str) -> Vec<(String, Vec<u8>)> {
             return (name, bins(&state));
         }
         let bytes = state.vault().read(&name).expect("it opens").expect("it is there").to_vec();
-        let bytes = if name == ROUNDS { without_times(&bytes) } else { bytes };
         (name, bytes)
     };
     names.map(read).collect()
+}
+
+/// [`plain`], but for what is of no run like another: the times of rounds.
+#[track_caller]
+pub fn opened(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files = plain(folder);
+    for (name, bytes) in &mut files {
+        if name == ROUNDS {
+            *bytes = without_times(bytes);
+        }
+    }
+    files
 }
 
 /// What became of rounds, but for when they were, how long they took and what that cost.

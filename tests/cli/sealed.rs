@@ -13,7 +13,7 @@ use homespun_runtime::dialogue::Dialogue;
 use homespun_runtime::state::vault::Keys;
 use homespun_runtime::state::{QUEUE, SAMPLES, State};
 
-use super::{LIMIT, Place, Run, binary, contents, homespun, number, opened};
+use super::{LIMIT, Place, Run, binary, contents, homespun, number, opened, plain};
 
 /// A run over `stream` with one round, after which a few dialogues wait in the queue.
 fn personalize(stream: &str, state: &str, more: &[&str]) -> Run {
@@ -133,7 +133,7 @@ fn a_plain_state_of_the_program_before_goes_on_sealed() {
     let all = place.dialogues("all.jsonl", &dialogues);
     personalize(&first, &state, &[]).fine();
     // As it would have been: every file plain, the record of version 1.
-    let files = opened(&state);
+    let files = plain(&state);
     for (name, bytes) in files.iter().filter(|(name, _)| name != SAMPLES) {
         fs::write(place.path(&format!("state/{name}")), bytes).expect("file");
     }
@@ -152,7 +152,7 @@ fn a_plain_state_of_the_program_before_goes_on_sealed() {
     let kept = |files: &[(String, Vec<u8>)]| -> Vec<_> {
         files.iter().filter(|(name, _)| !record(name)).cloned().collect()
     };
-    assert!(kept(&opened(&state)) == kept(&files), "something else was sealed");
+    assert!(kept(&plain(&state)) == kept(&files), "something else was sealed");
     let row = personalize(&all, &state, &[]).fine().json();
     assert_eq!(number(&row, "seen"), 12.0, "it goes on where it stood");
 }
