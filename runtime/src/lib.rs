@@ -1,8 +1,8 @@
 //! Homespun where it runs: mapped weights, the sample buffer in flash, the tokenizer, the rounds of
 //! personalisation and the command line.
 //!
-//! Without its feature `std` only what a microcontroller needs is left: [`flash`], [`samples`] and
-//! [`seal`].
+//! Without its feature `std` only what a microcontroller needs is left: [`image`], [`device`],
+//! [`flash`], [`samples`] and [`seal`].
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 /// As the standard one, but a standard error that is gone is no reason to end.
@@ -28,6 +28,7 @@ pub mod chat;
 pub mod checkpoint;
 #[cfg(feature = "std")]
 pub mod cli;
+pub mod device;
 #[cfg(feature = "std")]
 pub mod dialogue;
 #[cfg(feature = "std")]
@@ -43,7 +44,7 @@ pub mod experiment;
 pub mod flash;
 #[cfg(feature = "std")]
 pub mod hours;
-#[cfg(feature = "std")]
+pub mod image;
 pub mod lexicon;
 #[cfg(feature = "std")]
 pub mod live;

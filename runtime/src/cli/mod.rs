@@ -17,6 +17,7 @@ mod manual;
 mod merge;
 mod observe;
 mod options;
+mod pack;
 mod person;
 mod personalize;
 mod plan;
@@ -81,6 +82,7 @@ enum Command {
     Bench(bench::Args),
     Doctor(doctor::Args),
     Quantize(quantize::Args),
+    Pack(pack::Args),
     Verify(verify::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -117,6 +119,7 @@ impl Cli {
             Command::Merge(args) => merge::run(args, machine),
             Command::Bench(args) => bench::run(args, machine),
             Command::Doctor(args) => doctor::run(args, machine),
+            Command::Pack(args) => pack::run(args, machine),
             Command::Quantize(args) => quantize::run(args, machine),
             Command::Verify(args) => verify::run(args, machine),
             Command::Completions(args) => manual::completions(args),

@@ -103,6 +103,19 @@ impl Base {
         Ok(Self { chat: Chat::new(loaded, template), ..base })
     }
 
+    /// The same with a tokenizer whose vocabulary may be larger: it has text, and no model.
+    #[cfg(test)]
+    pub(crate) fn with_larger_tokenizer(
+        name: &str,
+        checkpoint: Checkpoint,
+        tokenizer: &Path,
+    ) -> Result<Self, Error> {
+        let base = Self::without_text(name, checkpoint)?;
+        let loaded = Tokenizer::load(tokenizer)?;
+        let template = Template::load(tokenizer, None, &loaded)?;
+        Ok(Self { chat: Chat::new(loaded, template), ..base })
+    }
+
     /// The folder, or `builtin`.
     pub fn name(&self) -> &str {
         &self.name

@@ -321,6 +321,15 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// What the tokenizers crate made of `tokenizer.json`, as that file.
+    ///
+    /// # Errors
+    /// The crate's word.
+    pub(crate) fn to_json(&self) -> Result<Value, String> {
+        let json = self.inner.to_string(false).map_err(|error| error.to_string())?;
+        serde_json::from_str(&json).map_err(|error| error.to_string())
+    }
+
     /// The template in `tokenizer_config.json`.
     pub(crate) fn config_template(&self) -> Result<Option<&str>, String> {
         self.template.as_ref().map(Option::as_deref).map_err(Clone::clone)
