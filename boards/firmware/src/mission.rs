@@ -23,11 +23,11 @@ use crate::{semihosting, stack};
 
 /// What a board gives: its memories, and flash over disjoint ranges.
 #[derive(Debug)]
-pub struct Machine<F, G> {
+pub struct Machine<'m, F, G> {
     /// Its data.
     pub board: &'static Board,
     /// What its processor has, as [`Board::features`] calls it.
-    pub features: &'static [&'static str],
+    pub features: &'m [&'static str],
     /// The partition of the weights, in place.
     pub weights: &'static [u8],
     /// Memory for all that the model writes.
@@ -48,7 +48,7 @@ const BOOTS: [u8; 8] = *b"BOOTS\0\0\0";
 ///
 /// # Errors
 /// If anything did, in the words of what it was, as `core::fmt` has no string to give.
-pub fn run<F, G>(machine: Machine<F, G>) -> Result<(), &'static str>
+pub fn run<F, G>(machine: Machine<'_, F, G>) -> Result<(), &'static str>
 where
     F: NorFlash,
     G: NorFlash,
@@ -100,7 +100,7 @@ fn kernels(isa: Option<&str>) -> Result<&'static Kernels, &'static str> {
 }
 
 fn selftest<F, G>(
-    machine: Machine<F, G>,
+    machine: Machine<'_, F, G>,
     out: &mut Output,
     marks: bool,
     isa: Option<&str>,
