@@ -1,12 +1,8 @@
-//! Puts the memory map where the linker looks for it.
-
-use std::path::PathBuf;
-use std::{env, fs};
+//! Tells the linker where the memory map is.
 
 fn main() {
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    fs::copy("memory.x", out.join("memory.x")).expect("the memory map is beside this file");
-    println!("cargo:rustc-link-search={}", out.display());
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    println!("cargo:rustc-link-search={folder}");
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     // Sections are where the memory map says, and not moved to a page of 64 KiB.
     println!("cargo:rustc-link-arg-bins=--nmagic");

@@ -6,7 +6,7 @@
 //! ```
 //! `main` of the crate gives `BOARD` and `ARENA_BYTES`; cortex-m-rt sets up RAM, the FPU and the vectors.
 
-use cortex_m_rt::{ExceptionFrame, entry, exception};
+use cortex_m_rt::entry;
 use homespun_boards::Partition;
 use homespun_firmware::arena::StaticArena;
 use homespun_firmware::fail::{self, fail};
@@ -84,16 +84,47 @@ fn guard_stack() {
     }
 }
 
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    // SAFETY: the core's own registers are read, in a handler that never returns.
+/// The exception that all faults end in. The stack may be what failed, so another frame begins at its top,
+/// and where there is a limit it is lifted; what the processor had pushed is read before.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+extern "C" fn HardFault() -> ! {
+    #[cfg(armv8m)]
+    macro_rules! lift {
+        () => {
+            "movs r2, #0\n msr msplim, r2"
+        };
+    }
+    #[cfg(not(armv8m))]
+    macro_rules! lift {
+        () => {
+            ""
+        };
+    }
+    core::arch::naked_asm!(
+        "mrs r2, msp",
+        "ldr r0, [r2, #24]",
+        "ldr r1, [r2, #20]",
+        lift!(),
+        "ldr r2, =_stack_start",
+        "mov sp, r2",
+        "b {fault}",
+        fault = sym fault,
+    )
+}
+
+/// Says where it happened, and ends.
+extern "C" fn fault(at: u32, from: u32) -> ! {
+    // SAFETY: the core's own registers are read, where nothing else runs any more.
     let scb = unsafe { cortex_m::Peripherals::steal() }.SCB;
-    let (status, address) = (scb.cfsr.read(), scb.bfar.read());
-    let (pc, lr) = (frame.pc(), frame.lr());
+    let status = scb.cfsr.read();
+    // Bit 7: the address is that of the memory protection unit.
+    let address = if status & 1 << 7 != 0 { scb.mmfar.read() } else { scb.bfar.read() };
     fail(
         fail::FAULT,
         format_args!(
-            "{}: fault at {pc:#010x} from {lr:#010x}, status {status:#010x}, address {address:#010x}",
+            "{}: a fault at {at:#010x}, called from {from:#010x}, status {status:#010x}, address \
+             {address:#010x}",
             BOARD.name
         ),
     )
