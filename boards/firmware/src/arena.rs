@@ -21,6 +21,7 @@ impl<const N: usize> StaticArena<N> {
     }
 
     /// All of it, the first time.
+    #[expect(clippy::mut_from_ref, reason = "one call gets it: the others get nothing")]
     pub fn take(&'static self) -> Option<&'static mut [u8]> {
         if self.taken.swap(true, Ordering::Relaxed) {
             return None;

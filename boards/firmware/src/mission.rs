@@ -194,9 +194,8 @@ fn buffer<F: NorFlash>(
         return Err("the sample cannot be put");
     }
     let read = buffer.read(bin, scratch).map_err(|_| "the sample cannot be read")?;
-    let same = read.id == id
-        && read.messages.iter().eq(messages)
-        && read.embedding.iter().eq(embedding);
+    let same =
+        read.id == id && read.messages.iter().eq(messages) && read.embedding.iter().eq(embedding);
     if !same {
         return Err("the sample is another than was put");
     }

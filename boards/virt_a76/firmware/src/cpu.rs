@@ -48,9 +48,7 @@ pub fn features() -> [Feature; 7] {
 ///
 /// # Errors
 /// The name of what the program was compiled for and the processor lacks: nothing more must be run then.
-pub fn check<'n>(
-    names: &'n mut [&'static str; 7],
-) -> Result<&'n [&'static str], &'static str> {
+pub fn check<'n>(names: &'n mut [&'static str; 7]) -> Result<&'n [&'static str], &'static str> {
     let mut count = 0;
     for Feature { name, has, needed } in features() {
         match (has, needed) {
