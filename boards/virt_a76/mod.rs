@@ -28,5 +28,5 @@ pub const BOARD: Board = Board {
         Partition { name: "samples", medium: CHIP, start: 32 << 20, len: 16 << 20 },
         Partition { name: "adapter", medium: CHIP, start: 48 << 20, len: 16 << 20 },
     ],
-    size_budget: Some(SizeBudget { code: 2 << 20, ram: 128 << 20 }),
+    size_budget: Some(SizeBudget { code: 1 << 20, ram: 128 << 20 }),
 };
