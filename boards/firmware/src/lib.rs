@@ -9,6 +9,7 @@
 //! arena         memory that is lent once                         unsafe: a static
 //! stack         the most that was used of the stack              unsafe: paint
 //! mission       what the program does, on any board
+//! live          a model that learns a person, line by line
 //! fail          how it ends when it cannot go on
 //! ```
 #![cfg_attr(not(test), no_std)]
@@ -17,6 +18,7 @@ pub mod arena;
 pub mod fail;
 pub mod file_flash;
 pub mod host;
+pub mod live;
 pub mod marked;
 pub mod mission;
 pub mod semihosting;

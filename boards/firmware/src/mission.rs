@@ -1,7 +1,7 @@
-//! What the program does, on any board: for now a test of the board itself, told by the first line of
-//! standard input.
+//! What the program does, on any board, told by the first line of standard input.
 //!
 //! ```text
+//! live [small|large] [marks] [isa=NAME]    learn a person: see `live`
 //! selftest [marks] [isa=NAME]   show the processor and memory, put a sample and read it back, count boots
 //! panic                         end as a panic does
 //! overflow                      use more stack than there is
@@ -12,18 +12,20 @@ use core::fmt::Write;
 use embedded_storage::nor_flash::NorFlash;
 use homespun_boards::Board;
 use homespun_kernels::Kernels;
+use homespun_runtime::device::Setting;
 use homespun_runtime::flash::pair::Pair;
 use homespun_runtime::samples::{
     self, BinInfo, Message, RECORD_BYTES, Sample, Samples, record::Embedding, record::Messages,
 };
 
 use crate::host::{Input, Output};
+use crate::live::{Options, live};
 use crate::marked::Marked;
 use crate::{semihosting, stack};
 
 /// What a board gives: its memories, and flash over disjoint ranges.
 #[derive(Debug)]
-pub struct Machine<'m, F, G> {
+pub struct Machine<'m, F> {
     /// Its data.
     pub board: &'static Board,
     /// What its processor has, as [`Board::features`] calls it.
@@ -35,11 +37,11 @@ pub struct Machine<'m, F, G> {
     /// The partition of the samples.
     pub samples: F,
     /// The partition of the adapter.
-    pub adapter: G,
+    pub adapter: F,
 }
 
 /// The most bytes of a line.
-const LINE: usize = 512;
+const LINE: usize = 1536;
 /// The most slots of a board's samples partition.
 const SLOTS: usize = 128;
 const BOOTS: [u8; 8] = *b"BOOTS\0\0\0";
@@ -48,11 +50,7 @@ const BOOTS: [u8; 8] = *b"BOOTS\0\0\0";
 ///
 /// # Errors
 /// If anything did, in the words of what it was, as `core::fmt` has no string to give.
-pub fn run<F, G>(machine: Machine<'_, F, G>) -> Result<(), &'static str>
-where
-    F: NorFlash,
-    G: NorFlash,
-{
+pub fn run<F: NorFlash>(machine: Machine<'_, F>) -> Result<(), &'static str> {
     let mut out = Output::standard().map_err(|_| "no standard output")?;
     let mut input = Input::<LINE>::standard().map_err(|_| "no standard input")?;
     let line = match input.line() {
@@ -64,6 +62,19 @@ where
     };
     let mut words = line.split_ascii_whitespace();
     match words.next() {
+        Some("live") => {
+            let (mut setting, mut marks, mut isa) = (Setting::SMALL, false, None);
+            for word in words {
+                match (word.split_once('='), Setting::named(word)) {
+                    (None, Some(named)) => setting = named,
+                    (None, None) if word == "marks" => marks = true,
+                    (Some(("isa", name)), _) => isa = Some(name),
+                    _ => return Err("live takes `small` or `large`, `marks` and `isa=NAME`"),
+                }
+            }
+            let kernels = kernels(isa)?;
+            live(machine, Options { setting, marks, kernels }, &mut input, &mut out)
+        }
         Some("selftest") => {
             let (mut marks, mut isa) = (false, None);
             for word in words {
@@ -77,7 +88,7 @@ where
         }
         Some("panic") => panic!("asked to"),
         Some("overflow") => Err(overflow(machine.board.bins as u64)),
-        _ => Err("the first line is none of `selftest`, `panic`, `overflow`"),
+        _ => Err("the first line is none of `live`, `selftest`, `panic`, `overflow`"),
     }
 }
 
@@ -99,16 +110,12 @@ fn kernels(isa: Option<&str>) -> Result<&'static Kernels, &'static str> {
         .ok_or("isa: this processor has no such table")
 }
 
-fn selftest<F, G>(
-    machine: Machine<'_, F, G>,
+fn selftest<F: NorFlash>(
+    machine: Machine<'_, F>,
     out: &mut Output,
     marks: bool,
     isa: Option<&str>,
-) -> Result<(), &'static str>
-where
-    F: NorFlash,
-    G: NorFlash,
-{
+) -> Result<(), &'static str> {
     let Machine { board, features, weights, arena, samples, adapter } = machine;
     let print = "standard output";
     let table = kernels(isa)?;

@@ -35,7 +35,7 @@ fn main() -> ! {
 }
 
 /// What this board gives, once.
-fn machine() -> Result<Machine<'static, FileFlash, FileFlash>, &'static str> {
+fn machine() -> Result<Machine<'static, FileFlash>, &'static str> {
     let samples = open(&SAMPLES).map_err(|_| "flash.bin cannot be opened")?;
     let adapter = open(&ADAPTER).map_err(|_| "flash.bin cannot be opened")?;
     let arena = ARENA.take().ok_or("the arena is taken")?;

@@ -8,4 +8,4 @@ mod cortex_m;
 pub(crate) use homespun_boards::MPS2_AN386 as BOARD;
 
 /// Bytes that the model may write to. With `ram-512k` what is left of 512 KiB is stack and statics.
-pub(crate) const ARENA_BYTES: usize = if cfg!(feature = "ram-512k") { 384 << 10 } else { 15 << 20 };
+pub(crate) const ARENA_BYTES: usize = if cfg!(feature = "ram-512k") { 477_184 } else { 15 << 20 };

@@ -44,7 +44,7 @@ extern "C" fn main() -> ! {
 }
 
 /// What this board gives.
-fn machine<'m>(features: &'m [&'static str]) -> Result<Machine<'m, Nor, Nor>, NorError> {
+fn machine<'m>(features: &'m [&'static str]) -> Result<Machine<'m, Nor>, NorError> {
     let (samples, adapter) = (open(BOARD.partition("samples")), open(BOARD.partition("adapter")));
     let Some(arena) = ARENA.take() else { unreachable!("the machine is made once") };
     Ok(Machine {
