@@ -3,10 +3,9 @@
 //!
 //! ```text
 //! word      | chip 1: command, status | chip 0: the same |      0x0020_0020 is 0x20 to both
-//! query     98 at word 0x55; words 0x10..: 'Q' 'R' 'Y', 0x27 log2 bytes, 0x2a log2 of a buffer,
-//!           0x2d blocks - 1, 0x2f block / 256
+//! query     98 at word 0x55; words 0x10..: 'Q' 'R' 'Y', 0x27 log2 bytes, 0x2f block / 256
 //! erase     20, d0 at the block; status until bit 7; ff
-//! program   e8 at the block; status until bit 7; words - 1; the words; d0; status until bit 7; ff
+//! program   40, the word, status until bit 7, for each word; ff
 //! status    bit 7 ready; 5 erase failed, 4 program, 3 voltage, 1 locked; 50 clears them
 //! ```
 //! After every operation both chips read as an array again (`ff`): other ranges of them are read in place.
@@ -31,7 +30,7 @@ const ERASE: u32 = 0x20;
 const CONFIRM: u32 = 0xD0;
 const CLEAR_STATUS: u32 = 0x50;
 const QUERY: u32 = 0x98;
-const BUFFER: u32 = 0xE8;
+const PROGRAM: u32 = 0x40;
 const READY: u32 = 0x80;
 /// Erase, program, voltage, lock.
 const FAILURES: u32 = 0x3A;
@@ -43,8 +42,6 @@ pub struct Nor {
     chips: *mut u32,
     /// Bytes of both.
     range: Range<u32>,
-    /// Bytes that are programmed at once, at multiples of themselves.
-    buffer: usize,
 }
 
 /// Why an operation on [`Nor`] failed.
@@ -68,6 +65,8 @@ pub enum NorError {
     Failed {
         /// The status of both.
         status: u32,
+        /// The byte of the chips that was erased or programmed.
+        at: u32,
     },
 }
 
@@ -78,7 +77,9 @@ impl fmt::Display for NorError {
             NorError::NotErased { offset } => write!(f, "the word at {offset} is not erased"),
             NorError::NoChip { found } => write!(f, "no two flash chips: {found:#010x}"),
             NorError::Timeout => f.write_str("the flash chips are not ready"),
-            NorError::Failed { status } => write!(f, "the flash chips failed: {status:#010x}"),
+            NorError::Failed { status, at } => {
+                write!(f, "the flash chips failed at {at:#010x}: {status:#010x}")
+            }
         }
     }
 }
@@ -110,7 +111,7 @@ impl Nor {
     /// and no reference is to bytes of the range. One processor uses the chips, and no interrupt does.
     pub unsafe fn new(chips: usize, range: Range<u32>) -> Result<Self, NorError> {
         let chips = core::ptr::with_exposed_provenance_mut::<u32>(chips);
-        let mut nor = Nor { chips, range, buffer: 0 };
+        let mut nor = Nor { chips, range };
         let block = BLOCK as u32;
         if !nor.range.start.is_multiple_of(block) || !nor.range.end.is_multiple_of(block) {
             return Err(NorError::Range(NorFlashErrorKind::NotAligned));
@@ -123,8 +124,7 @@ impl Nor {
         nor.set(base + 0x55 * 4, QUERY);
         // SAFETY: the first KiB is mapped, and nobody else looks at it while the chips answer.
         let answer = |word| unsafe { chips.wrapping_add(word).read_volatile() };
-        let [q, r, y, bytes, buffer, low, high] =
-            [0x10, 0x11, 0x12, 0x27, 0x2A, 0x2F, 0x30].map(answer);
+        let [q, r, y, bytes, low, high] = [0x10, 0x11, 0x12, 0x27, 0x2F, 0x30].map(answer);
         nor.array(base);
         if [q, r, y] != [b'Q', b'R', b'Y'].map(|letter| both(u32::from(letter))) {
             return Err(NorError::NoChip { found: q });
@@ -135,8 +135,6 @@ impl Nor {
         if erased != BLOCK || u64::from(nor.range.end) > capacity {
             return Err(NorError::Range(NorFlashErrorKind::OutOfBounds));
         }
-        // Two chips could take twice that; QEMU puts no more at once into its file.
-        nor.buffer = 1 << of_one(buffer).clamp(2, 10);
         Ok(nor)
     }
 
@@ -182,35 +180,30 @@ impl Nor {
         Err(NorError::Timeout)
     }
 
-    /// Waits for the end of an operation, and has the chips read as an array whatever came of it.
+    /// Waits for the end of an operation at `at`.
     fn finish(&mut self, at: u32) -> Result<(), NorError> {
-        let status = self.ready(at);
-        let failed = status.is_ok_and(|status| status & both(FAILURES) != 0);
-        if failed {
-            self.set(at, CLEAR_STATUS);
+        let status = self.ready(at)?;
+        if status & both(FAILURES) == 0 {
+            return Ok(());
         }
-        self.array(at);
-        match status? {
-            status if failed => Err(NorError::Failed { status }),
-            _ => Ok(()),
-        }
+        self.set(at, CLEAR_STATUS);
+        Err(NorError::Failed { status, at })
     }
 
-    /// Programs words that lie in one buffer's bytes.
-    fn program(&mut self, at: u32, bytes: &[u8]) -> Result<(), NorError> {
-        let (words, _) = bytes.as_chunks::<4>();
-        let start = at - at % BLOCK as u32;
-        self.set(start, BUFFER);
-        if let Err(error) = self.ready(start) {
-            self.array(start);
-            return Err(error);
-        }
-        self.set(start, words.len() as u32 - 1);
-        for (word, at) in words.iter().zip((at..).step_by(4)) {
+    fn erase_blocks(&mut self, from: u32, to: u32) -> Result<(), NorError> {
+        (from..to).step_by(BLOCK).try_for_each(|at| {
+            self.set(at, ERASE);
+            self.set(at, CONFIRM);
+            self.finish(at)
+        })
+    }
+
+    fn program(&mut self, at: u32, words: &[[u8; 4]]) -> Result<(), NorError> {
+        (at..).step_by(4).zip(words).try_for_each(|(at, word)| {
+            self.set(at, PROGRAM);
             self.put(at, u32::from_le_bytes(*word));
-        }
-        self.set(start, CONFIRM);
-        self.finish(start)
+            self.finish(at)
+        })
     }
 }
 
@@ -247,12 +240,10 @@ impl NorFlash for Nor {
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), NorError> {
         check_erase(self, from, to).map_err(NorError::Range)?;
-        for at in (self.range.start + from..self.range.start + to).step_by(BLOCK) {
-            self.set(at, ERASE);
-            self.set(at, CONFIRM);
-            self.finish(at)?;
-        }
-        Ok(())
+        let start = self.range.start;
+        let done = self.erase_blocks(start + from, start + to);
+        self.array(start + from);
+        done
     }
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorError> {
@@ -264,14 +255,9 @@ impl NorFlash for Nor {
                 return Err(NorError::NotErased { offset });
             }
         }
-        let (mut at, mut left) = (self.range.start + offset, bytes);
-        while !left.is_empty() {
-            let room = self.buffer - at as usize % self.buffer;
-            let (now, later) = left.split_at(room.min(left.len()));
-            self.program(at, now)?;
-            at += now.len() as u32;
-            left = later;
-        }
-        Ok(())
+        let at = self.range.start + offset;
+        let done = self.program(at, words);
+        self.array(at);
+        done
     }
 }
