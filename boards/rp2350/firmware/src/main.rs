@@ -10,4 +10,4 @@ mod image;
 pub(crate) use homespun_boards::RP2350 as BOARD;
 
 /// Bytes that the model may write to; what is left of 512 KiB is stack and statics.
-pub(crate) const ARENA_BYTES: usize = 384 << 10;
+pub(crate) const ARENA_BYTES: usize = 477_184;
