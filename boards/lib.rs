@@ -7,11 +7,14 @@
 
 mod host;
 mod jetson_orin;
+mod model;
 mod mps2_an386;
 mod pi4;
 mod pi5;
 mod rp2350;
 mod virt_a76;
+
+pub use model::{BUILTIN, Default};
 
 /// The machine that the program runs on, where nothing else is said.
 pub use host::BOARD as HOST;
@@ -126,6 +129,8 @@ pub struct Board {
     pub bins: usize,
     /// Where the weights, the samples and the adapter lie; empty where a file system holds them.
     pub partitions: &'static [Partition],
+    /// The model that it runs where nothing else is said, and the memory for it.
+    pub default: Default,
     /// What its firmware may take; `None` where there is an operating system.
     pub size_budget: Option<SizeBudget>,
 }
@@ -159,6 +164,28 @@ impl Board {
             i += 1;
         }
         panic!("the board has no such partition")
+    }
+
+    /// That the default model fits: its weights into their partition, what training takes into the budget,
+    /// and that into RAM.
+    ///
+    /// # Panics
+    /// If it does not, which is a mistake in the board's data.
+    pub const fn fits(&self) {
+        let Default { budget, .. } = self.default;
+        let (weights, threads) =
+            (self.default.weight_bytes(), if self.is_firmware() { 1 } else { 8 });
+        let training = self.default.training_bytes(threads);
+        if self.is_firmware() {
+            assert!(
+                weights < self.partition("weights").len,
+                "the model is larger than its partition"
+            );
+            assert!(training <= budget, "training takes more than the budget");
+        } else {
+            assert!(weights + training <= budget, "weights and training take more than the budget");
+        }
+        assert!(self.ram == 0 || budget <= self.ram, "the budget is more than there is");
     }
 
     /// All cores.
@@ -201,6 +228,7 @@ const _: () = {
             }
             a += 1;
         }
+        ALL[i].fits();
         i += 1;
     }
 };

@@ -1,5 +1,6 @@
 //! The machine that builds: everything is asked of the system.
 
+use crate::model::PERSON;
 use crate::{Board, Tier};
 
 /// The host.
@@ -16,5 +17,6 @@ pub const BOARD: Board = Board {
     thermal_zone: "",
     bins: 128,
     partitions: &[],
+    default: PERSON,
     size_budget: None,
 };

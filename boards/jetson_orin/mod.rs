@@ -1,5 +1,6 @@
 //! NVIDIA Jetson Orin Nano: six Cortex-A78AE in clusters of four and two, NEON and dotprod.
 
+use crate::model::PERSON;
 use crate::{Board, Tier};
 
 /// The 8 GB developer kit.
@@ -16,5 +17,6 @@ pub const BOARD: Board = Board {
     thermal_zone: "cpu-thermal",
     bins: 128,
     partitions: &[],
+    default: PERSON,
     size_budget: None,
 };

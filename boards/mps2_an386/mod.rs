@@ -6,6 +6,7 @@
 //! flash.bin    a file of the machine that debugs it: [ samples, 2 MiB ][ adapter, 1 MiB ]
 //! ```
 
+use crate::model::LARGE;
 use crate::{Board, Medium, Partition, SizeBudget, Tier};
 
 /// `qemu-system-arm -M mps2-an386`.
@@ -26,5 +27,6 @@ pub const BOARD: Board = Board {
         Partition { name: "samples", medium: Medium::HostFile, start: 0, len: 2 << 20 },
         Partition { name: "adapter", medium: Medium::HostFile, start: 2 << 20, len: 1 << 20 },
     ],
+    default: LARGE,
     size_budget: Some(SizeBudget { code: 512 << 10, ram: (15 << 20) + 65536 }),
 };

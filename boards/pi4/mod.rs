@@ -1,5 +1,6 @@
 //! Raspberry Pi 4: four Cortex-A72 at 1.8 GHz, NEON without dot products.
 
+use crate::model::PERSON;
 use crate::{Board, Peak, Tier};
 
 /// The 4 GB model.
@@ -18,5 +19,6 @@ pub const BOARD: Board = Board {
     thermal_zone: "cpu-thermal",
     bins: 128,
     partitions: &[],
+    default: PERSON,
     size_budget: None,
 };

@@ -1,5 +1,6 @@
 //! Raspberry Pi 5: four Cortex-A76 at 2.4 GHz, NEON and dotprod.
 
+use crate::model::PERSON;
 use crate::{Board, Peak, Tier};
 
 /// The 8 GB model.
@@ -17,5 +18,6 @@ pub const BOARD: Board = Board {
     thermal_zone: "cpu-thermal",
     bins: 128,
     partitions: &[],
+    default: PERSON,
     size_budget: None,
 };

@@ -6,6 +6,7 @@
 //! 0x4000_0000  256 MiB of RAM; the firmware is loaded there
 //! ```
 
+use crate::model::LARGE;
 use crate::{Board, Medium, Partition, SizeBudget, Tier};
 
 const CHIP: Medium = Medium::Nor { at: 0x0400_0000 };
@@ -28,5 +29,6 @@ pub const BOARD: Board = Board {
         Partition { name: "samples", medium: CHIP, start: 32 << 20, len: 16 << 20 },
         Partition { name: "adapter", medium: CHIP, start: 48 << 20, len: 16 << 20 },
     ],
+    default: LARGE,
     size_budget: Some(SizeBudget { code: 1 << 20, ram: 128 << 20 }),
 };

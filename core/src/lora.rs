@@ -149,16 +149,23 @@ impl LoraConfig {
     }
 
     /// Parameters of all layers.
-    pub fn parameters(&self, config: &Config) -> usize {
+    pub const fn parameters(&self, config: &Config) -> usize {
         config.layers * self.layer_parameters(config)
     }
 
     /// Parameters of one layer.
-    pub fn layer_parameters(&self, config: &Config) -> usize {
-        self.targets.iter().map(|t| self.target_parameters(config, t)).sum()
+    pub const fn layer_parameters(&self, config: &Config) -> usize {
+        let (mut sum, mut i) = (0, 0);
+        while i < Target::ALL.len() {
+            if self.targets.contains(Target::ALL[i]) {
+                sum += self.target_parameters(config, Target::ALL[i]);
+            }
+            i += 1;
+        }
+        sum
     }
 
-    pub(crate) fn target_parameters(&self, config: &Config, target: Target) -> usize {
+    pub(crate) const fn target_parameters(&self, config: &Config, target: Target) -> usize {
         let (outputs, inputs) = target.shape(config);
         self.rank * (outputs + inputs) + if self.dora { dora::VECTORS * outputs } else { 0 }
     }

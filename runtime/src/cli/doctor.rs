@@ -50,7 +50,7 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let board = board(&args.board)?;
     let (kernels, pool) = (machine.kernels()?, machine.pool()?);
     let found = Found::here(&args.state);
-    let wrong = found.misfits(board);
+    let (wrong, pool_threads) = (found.misfits(board), pool.threads());
     let bytes = vec![1u8; READ];
     let limits = Limits::measure(&pool, kernels.isa(), core::iter::once(&bytes[..]));
     drop(bytes);
@@ -62,6 +62,14 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         found.show(kernels, &pool, &limits)?;
         say(format_args!("model        {} opens", model.name()))?;
         say(format_args!("board        {}: {}", board.name, verdict(&wrong)))?;
+        let default = board.default;
+        say(format_args!(
+            "default      {}: {} MB of weights in q8, training from {} MB, budget {} MB (computed)",
+            default.model,
+            mb(default.weight_bytes()),
+            mb(default.training_bytes(pool_threads)),
+            mb(default.budget),
+        ))?;
     }
     if wrong.is_empty() {
         Ok(())
@@ -114,6 +122,10 @@ impl Found {
         // A part of it is the graphics processor's and the system's.
         if self.ram < board.ram / 10 * 8 {
             wrong.push(format!("{:.1} GB of RAM, not {:.1}", gb(self.ram), gb(board.ram)));
+        }
+        if self.ram < board.default.budget {
+            let budget = mb(board.default.budget);
+            wrong.push(format!("less RAM than the {budget} MB that its default model may take"));
         }
         let has_zone = self.zones.iter().any(|(kind, _)| kind == board.thermal_zone);
         if !board.thermal_zone.is_empty() && !has_zone {
@@ -180,10 +192,16 @@ impl Found {
             "thermal_zones": self.zones.iter().map(|(kind, _)| kind).collect::<Vec<_>>(),
             "energy_sensor": self.energy,
             "board": board.name,
+            "default_model": board.default.model,
+            "default_budget_bytes": board.default.budget,
             "fits": wrong.is_empty(),
             "misfits": wrong,
         })
     }
+}
+
+fn mb(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
 }
 
 fn gb(bytes: u64) -> f64 {

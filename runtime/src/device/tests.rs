@@ -225,3 +225,24 @@ fn a_sealed_device_shows_nothing_of_what_was_said() {
     assert_eq!(answered, 1);
     assert!(bench.open(Flash { seal: None, ..flash }, |_| ()).is_err());
 }
+
+#[test]
+fn settings_and_models_are_those_of_the_boards() {
+    let base = crate::engine::Base::builtin(None).unwrap();
+    assert_eq!(homespun_boards::BUILTIN, *base.config());
+    let boards = [
+        (homespun_boards::RP2350, Setting::SMALL),
+        (homespun_boards::MPS2_AN386, Setting::LARGE),
+        (homespun_boards::VIRT_A76, Setting::LARGE),
+    ];
+    let image = pack(&base, Weights::Packed(Format::Q8)).unwrap();
+    for (board, setting) in boards {
+        let default = board.default;
+        assert_eq!((default.context, default.lora), (setting.context, setting.lora));
+        assert!(Plan::of(base.config(), &setting).least() as u64 <= default.budget);
+        assert!(image.weight_bytes <= default.weight_bytes() + 64 * 64);
+        assert!(default.weight_bytes() <= image.weight_bytes);
+        assert!(image.bytes.len() as u64 <= board.partition("weights").len);
+        assert!(setting.bins <= board.bins, "{}", board.name);
+    }
+}
