@@ -110,9 +110,12 @@ mod tests {
     #[test]
     fn presets_are_the_runtimes_and_each_field_has_a_range() {
         let small = hs_setting_small();
-        assert_eq!(format!("{:?}", small.checked().unwrap()), format!("{:?}", Setting::SMALL));
-        let large = hs_setting_large();
-        assert_eq!(format!("{:?}", large.checked().unwrap()), format!("{:?}", Setting::LARGE));
+        for (one, preset) in [(small, Setting::SMALL), (hs_setting_large(), Setting::LARGE)] {
+            let checked = one.checked().unwrap();
+            assert_eq!(hs_setting::of(&checked, one.preset), one);
+            assert_eq!((checked.prefill, checked.kv), (preset.prefill, preset.kv));
+            assert_eq!((checked.pieces, checked.lora), (preset.pieces, preset.lora));
+        }
         for wrong in [
             hs_setting { learning_rate: f64::NAN, ..small },
             hs_setting { alpha: f32::INFINITY, ..small },
