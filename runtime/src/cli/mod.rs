@@ -5,6 +5,7 @@ mod bench;
 mod buffer;
 mod chat;
 mod demo;
+mod device;
 mod doctor;
 mod evaluate;
 mod experiment;
@@ -83,6 +84,7 @@ enum Command {
     Doctor(doctor::Args),
     Quantize(quantize::Args),
     Pack(pack::Args),
+    Device(device::Args),
     Verify(verify::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -119,6 +121,7 @@ impl Cli {
             Command::Merge(args) => merge::run(args, machine),
             Command::Bench(args) => bench::run(args, machine),
             Command::Doctor(args) => doctor::run(args, machine),
+            Command::Device(args) => device::run(args, machine),
             Command::Pack(args) => pack::run(args, machine),
             Command::Quantize(args) => quantize::run(args, machine),
             Command::Verify(args) => verify::run(args, machine),

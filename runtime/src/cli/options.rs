@@ -251,11 +251,21 @@ impl SamplingArgs {
     }
 }
 
-/// The board of this name.
+/// The board of this name, one with an operating system.
 pub(crate) fn board(name: &str) -> Result<&'static Board, String> {
-    let known = || homespun_boards::ALL.map(|board| board.name).join(", ");
-    Board::named(name)
-        .ok_or_else(|| format!("--board: unknown board {name:?}; there are {}", known()))
+    let known = || {
+        let here = homespun_boards::ALL.into_iter().filter(|board| !board.is_firmware());
+        here.map(|board| board.name).collect::<Vec<_>>().join(", ")
+    };
+    match Board::named(name) {
+        None => Err(format!("--board: unknown board {name:?}; there are {}", known())),
+        Some(board) if board.is_firmware() => Err(format!(
+            "--board: {name} has a firmware of its own, see boards/{name}/README.md; this program \
+             knows {}",
+            known()
+        )),
+        Some(board) => Ok(board),
+    }
 }
 
 /// Prints a line on stdout. Unlike `println!`, which panics, it tells of a full disk or a closed pipe.

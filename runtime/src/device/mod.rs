@@ -80,9 +80,9 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// For a microcontroller with half a megabyte: rank 4 on q and v, 40 tokens.
+    /// For a microcontroller with half a megabyte: rank 4 on q and v, 32 tokens.
     pub const SMALL: Setting = Setting {
-        context: 40,
+        context: 32,
         text: 512,
         bins: 8,
         lora: LoraConfig::new(4, 8.0, 0.0, Targets::NONE.with(Target::Q).with(Target::V)),
@@ -108,6 +108,15 @@ impl Setting {
         kv: KvType::F32,
         ..Setting::SMALL
     };
+
+    /// The setting of that name.
+    pub fn named(name: &str) -> Option<Setting> {
+        match name {
+            "small" => Some(Setting::SMALL),
+            "large" => Some(Setting::LARGE),
+            _ => None,
+        }
+    }
 }
 
 /// [`Scoring::default`], which is not const.
