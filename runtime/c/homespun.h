@@ -78,7 +78,7 @@ enum hs_status
   HS_IMAGE = 6,
   // The image does not lie at a multiple of `HS_IMAGE_ALIGN` bytes.
   HS_IMAGE_MISALIGNED = 7,
-  // The flash's driver failed, twice where it was read.
+  // The flash's driver failed.
   HS_FLASH = 8,
   // A range of flash is too small, or not whole blocks; `hs_flash_bytes` says how much it takes.
   HS_FLASH_SIZE = 9,
@@ -237,10 +237,10 @@ extern "C" {
 // A status in words: English, ends in a NUL, there for good.
 const char *hs_status_text(int32_t status);
 
-// The preset for half a megabyte: 40 tokens, 8 bins, rank 4.
+// The preset `HS_SMALL`.
 struct hs_setting hs_setting_small(void);
 
-// The preset for megabytes: 256 tokens, 16 bins, rank 8.
+// The preset `HS_LARGE`.
 struct hs_setting hs_setting_large(void);
 
 // How many bytes of memory `hs_open` takes, as long as `samples` has the capacity that it has. With more,

@@ -170,7 +170,7 @@ pub unsafe extern "C" fn hs_close(device: *mut hs_device) -> hs_status {
         let status = with(device, |_| Ok(()));
         if status == hs_status::HS_OK {
             (&raw mut (*device).state).write(CLOSED);
-            (*(&raw mut (*device).device)).assume_init_drop();
+            core::ptr::drop_in_place((&raw mut (*device).device).cast::<Opened>());
         }
         status
     }

@@ -37,13 +37,13 @@ pub struct hs_setting {
     pub preset: u32,
 }
 
-/// The preset for half a megabyte: 40 tokens, 8 bins, rank 4.
+/// The preset `HS_SMALL`.
 #[unsafe(no_mangle)]
 pub extern "C" fn hs_setting_small() -> hs_setting {
     hs_setting::of(&Setting::SMALL, HS_SMALL)
 }
 
-/// The preset for megabytes: 256 tokens, 16 bins, rank 8.
+/// The preset `HS_LARGE`.
 #[unsafe(no_mangle)]
 pub extern "C" fn hs_setting_large() -> hs_setting {
     hs_setting::of(&Setting::LARGE, HS_LARGE)

@@ -31,7 +31,7 @@ pub enum hs_status {
     HS_IMAGE = 6,
     /// The image does not lie at a multiple of `HS_IMAGE_ALIGN` bytes.
     HS_IMAGE_MISALIGNED = 7,
-    /// The flash's driver failed, twice where it was read.
+    /// The flash's driver failed.
     HS_FLASH = 8,
     /// A range of flash is too small, or not whole blocks; `hs_flash_bytes` says how much it takes.
     HS_FLASH_SIZE = 9,
