@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! your linker script   the image of `homespun pack`, at a multiple of 64 bytes of flash
-//! your statics         ARENA
+//! your statics         the arena, by `cortex_m::singleton!` or the crate `static_cell`
 //! your drivers         Chip (flash), random, what the person says, where the reply goes
 //! ```
 //! `cargo build -p homespun-runtime --example firmware --no-default-features --target thumbv7em-none-eabihf`
@@ -44,7 +44,7 @@ pub struct Board {
 }
 
 /// Hears a dialogue, asks what would have been better, learns it and replies as the person likes it.
-pub fn live(board: Board, out: &mut impl Write) -> Result<u64, Error<NorFlashErrorKind>> {
+pub fn live(board: Board, mut out: &mut dyn Write) -> Result<u64, Error<NorFlashErrorKind>> {
     let Board { image, arena, flash: [samples, adapter], key, random, clock } = board;
     let image = Image::open(image)?;
     let setting = Setting { seed: 1, ..Setting::SMALL };
@@ -75,7 +75,7 @@ pub fn live(board: Board, out: &mut impl Write) -> Result<u64, Error<NorFlashErr
     }
     let ticks = clock() - start;
     device.save()?;
-    device.reply(&[question], Sampling::default(), 0, 24, out)?;
+    device.reply(&[question], Sampling::default(), 0, 24, &mut out)?;
     Ok(ticks)
 }
 
