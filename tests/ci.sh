@@ -35,6 +35,8 @@ for target in thumbv7em-none-eabihf aarch64-unknown-none; do
         cargo build -q -p "homespun-$crate" --no-default-features --target "$target"
     done
 done
+cargo build -q -p homespun-runtime --example firmware --no-default-features --target thumbv7em-none-eabihf
+(cd runtime/c && cargo build -q --release --locked --target thumbv7em-none-eabihf)
 
 step "tests"
 cargo test --workspace
@@ -82,6 +84,22 @@ qemu-aarch64 -cpu cortex-a72 "$tables" --sdot || status=$?
 
 step "the first command"
 cargo run -q --release -- demo --quick --json
+
+step "C, and a firmware of one's own"
+# Without the feature std, as a firmware has it; the header is held against the source.
+image=$(mktemp)
+cargo run -q --release -- pack --model builtin --dtype q8 --out "$image"
+cargo run -q -p homespun-runtime --example firmware_on_host --no-default-features -- "$image"
+(
+    cd runtime/c
+    cargo fmt --check
+    # Not all targets at once: cbindgen wants `std` of what both depend on, which the library has not.
+    cargo clippy --locked -- -D warnings
+    cargo clippy --locked --tests -- -D warnings
+    HOMESPUN_IMAGE=$image cargo test -q --locked -- --include-ignored
+    example/run.sh "$image"
+)
+rm "$image"
 
 step "the page, in Chromium"
 SKIP=1 tests/page/run.sh "${CARGO_TARGET_DIR:-target}/release/homespun"
