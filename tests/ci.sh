@@ -98,6 +98,11 @@ cargo run -q -p homespun-runtime --example firmware_on_host --no-default-feature
     cargo clippy --locked --tests -- -D warnings
     HOMESPUN_IMAGE=$image cargo test -q --locked -- --include-ignored
     example/run.sh "$image"
+    # Memory that is lent, aliasing and calls from within, with 32-bit addresses.
+    if cargo +nightly miri --version; then
+        HOMESPUN_IMAGE=$image MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -q --locked \
+            --target armv7-unknown-linux-gnueabihf --lib -- --include-ignored null_is driver_is busy_from
+    fi
 )
 rm "$image"
 

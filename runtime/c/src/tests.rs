@@ -205,7 +205,42 @@ fn a_driver_is_asked_for_whole_units_of_its_own_range() {
 
 #[test]
 #[ignore = "takes an image: HOMESPUN_IMAGE"]
-fn a_device_lives_in_lent_memory_and_answers_busy_from_within() {
+fn a_device_is_busy_from_within_and_closed_afterwards() {
+    // Small, as Miri is slow.
+    let setting = hs_setting { rank: 1, bins: 1, text_bytes: 64, ..hs_setting_small() };
+    let image = Image::read();
+    let (samples_bytes, adapter_bytes) = image.flash_bytes(&setting);
+    let (mut samples, mut adapter) = (Ram::new(samples_bytes), Ram::new(adapter_bytes));
+    let flash = (samples.flash(), adapter.flash());
+    let mut memory = vec![0xA5; image.memory_bytes(&setting, &flash.0) + 1];
+    let mut standing = core::mem::MaybeUninit::uninit();
+    // SAFETY: image, flash and memory outlive the device and are touched by nothing else, but for the
+    // flash's own context, through the pointer that the functions get, and for memory that was closed.
+    unsafe {
+        let device = open(&mut memory[1..], &image, &setting, (&flash.0, &flash.1)).unwrap();
+        let ram = flash.1.context.cast::<Ram>();
+        (*ram).device = device;
+        assert_eq!(hs_save(device, null_mut()), HS_OK);
+        (*ram).device = null_mut();
+        assert!((*ram).answered.iter().all(|status| *status == HS_BUSY));
+        assert!(!(*ram).answered.is_empty());
+        (*ram).code = -1;
+        assert_eq!(hs_save(device, null_mut()), HS_FLASH);
+        (*ram).code = 0;
+        assert_eq!(hs_close(device), HS_OK);
+        assert_eq!(hs_stand(device, standing.as_mut_ptr()), HS_CLOSED);
+        assert_eq!(hs_close(device), HS_CLOSED);
+        memory.fill(0x5A);
+        let device = open(&mut memory, &image, &setting, (&flash.0, &flash.1)).unwrap();
+        assert_eq!(hs_stand(device, standing.as_mut_ptr()), HS_OK);
+        assert_eq!(standing.assume_init().saved, 1);
+        assert_eq!(hs_close(device), HS_OK);
+    }
+}
+
+#[test]
+#[ignore = "takes an image: HOMESPUN_IMAGE"]
+fn a_person_is_learned_in_lent_memory() {
     let (image, setting) = (Image::read(), hs_setting { context: 24, ..hs_setting_small() });
     let (samples_bytes, adapter_bytes) = image.flash_bytes(&setting);
     let (mut samples, mut adapter) = (Ram::new(samples_bytes), Ram::new(adapter_bytes));
@@ -229,12 +264,7 @@ fn a_device_lives_in_lent_memory_and_answers_busy_from_within() {
         let device = open(memory, &image, &setting, (&flash.0, &flash.1)).unwrap();
         assert_eq!(hs_hear(device, dialogue.as_ptr(), 2, heard.as_mut_ptr()), HS_OK);
         assert_eq!((heard.assume_init().verdict, heard.assume_init().bin), (HS_STORED, 0));
-        let ram = flash.0.context.cast::<Ram>();
-        (*ram).device = device;
         assert_eq!(hs_request(device, &mut bin, Some(append_message), asked_at), HS_OK);
-        (*ram).device = null_mut();
-        assert!((*ram).answered.iter().all(|status| *status == HS_BUSY));
-        assert!(!(*ram).answered.is_empty());
         assert_eq!((bin, &asked[..]), (0, &b"Tea?Coffee."[..]));
         let (text, length) = (c"Mint tea.".as_ptr(), 9);
         assert_eq!(hs_answer(device, bin, HS_PREFER, text, length), HS_OK);
