@@ -3,6 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Nothing is built twice from the same sources here.
+export CARGO_INCREMENTAL=0
+
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -16,8 +19,12 @@ need() {
 
 step "tools"
 rustup component add rustfmt clippy
-rustup target add aarch64-unknown-linux-musl aarch64-unknown-none thumbv7em-none-eabihf
+rustup target add aarch64-unknown-linux-musl aarch64-unknown-none thumbv7em-none-eabihf \
+    thumbv8m.main-none-eabihf
 need qemu-aarch64 qemu-user
+need qemu-system-aarch64 qemu-system-arm
+need python3 python3
+need cc gcc
 # Where there is no browser to be had the page is left out, and said so.
 need chromium chromium || true
 need npm nodejs npm || true
@@ -105,6 +112,16 @@ cargo run -q -p homespun-runtime --example firmware_on_host --no-default-feature
     fi
 )
 rm "$image"
+
+step "firmwares, in QEMU beside the host"
+logs=$(mktemp -d)
+check() { python3 boards/firmware/check.py --host "${CARGO_TARGET_DIR:-target}/release/homespun" --cuts 12 "$@"; }
+check virt_a76 >"$logs/virt" 2>&1 & virt=$!
+status=0
+check mps2_an386 rp2350 || status=$?
+wait $virt || status=$?
+cat "$logs/virt"
+[ $status = 0 ] || exit $status
 
 step "the page, in Chromium"
 SKIP=1 tests/page/run.sh "${CARGO_TARGET_DIR:-target}/release/homespun"

@@ -106,9 +106,12 @@ def build(name, target, features):
     config = ROOT / "boards" / name / "config.toml"
     manifest = ROOT / "boards" / name / "firmware/Cargo.toml"
     command = ["cargo", "build", "-q", "--release", "--locked", "--config", config]
-    command += ["--manifest-path", manifest, *(["--features", features] if features else [])]
+    # One folder each, so that two of these can build at once.
+    place = ROOT / "target/firmware" / name
+    command += ["--target-dir", place, "--manifest-path", manifest]
+    command += ["--features", features] if features else []
     subprocess.run(command, cwd=ROOT, check=True)
-    output = ROOT / "target/firmware" / target / "release"
+    output = place / target / "release"
     elf = output / f"homespun-{name.replace('_', '-')}"
     return elf.rename(output / f"{elf.name}-{features}") if features else elf
 
