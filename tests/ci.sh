@@ -57,8 +57,7 @@ arm=aarch64-unknown-linux-musl
 arm_cargo() {
     local command=$1 cpu=$2
     shift 2
-    cargo "$command" --config "target.$arm.linker='rust-lld'" \
-        --config "target.$arm.runner=['qemu-aarch64', '-cpu', '$cpu']" --target $arm "$@"
+    cargo "$command" --config "target.$arm.runner=['qemu-aarch64', '-cpu', '$cpu']" --target $arm "$@"
 }
 for cpu in max cortex-a76 cortex-a72; do
     arm_cargo test $cpu -p homespun-kernels --lib
@@ -82,6 +81,9 @@ qemu-aarch64 -cpu cortex-a72 "$tables" --sdot || status=$?
 
 step "the first command"
 cargo run -q --release -- demo --quick --json
+
+step "the suite and the demo under qemu-aarch64"
+HOMESPUN=${CARGO_TARGET_DIR:-target}/release/homespun tests/arm.sh
 
 step "the page, in Chromium"
 SKIP=1 tests/page/run.sh "${CARGO_TARGET_DIR:-target}/release/homespun"
