@@ -66,8 +66,7 @@ arm=aarch64-unknown-linux-musl
 arm_cargo() {
     local command=$1 cpu=$2
     shift 2
-    cargo "$command" --config "target.$arm.linker='rust-lld'" \
-        --config "target.$arm.runner=['qemu-aarch64', '-cpu', '$cpu']" --target $arm "$@"
+    cargo "$command" --config "target.$arm.runner=['qemu-aarch64', '-cpu', '$cpu']" --target $arm "$@"
 }
 for cpu in max cortex-a76 cortex-a72; do
     arm_cargo test $cpu -p homespun-kernels --lib
@@ -105,11 +104,6 @@ cargo run -q -p homespun-runtime --example firmware_on_host --no-default-feature
     cargo clippy --locked --tests -- -D warnings
     HOMESPUN_IMAGE=$image cargo test -q --locked -- --include-ignored
     example/run.sh "$image"
-    # Memory that is lent, aliasing and calls from within, with 32-bit addresses.
-    if cargo +nightly miri --version; then
-        HOMESPUN_IMAGE=$image MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -q --locked \
-            --target armv7-unknown-linux-gnueabihf --lib -- --include-ignored null_is driver_is busy_from
-    fi
 )
 rm "$image"
 
@@ -122,6 +116,9 @@ check mps2_an386 rp2350 || status=$?
 wait $virt || status=$?
 cat "$logs/virt"
 [ $status = 0 ] || exit $status
+
+step "the suite and the demo under qemu-aarch64"
+HOMESPUN=${CARGO_TARGET_DIR:-target}/release/homespun tests/arm.sh
 
 step "the page, in Chromium"
 SKIP=1 tests/page/run.sh "${CARGO_TARGET_DIR:-target}/release/homespun"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds for a board, copies the binary and the systemd unit there, and has it looked over and timed.
-#   boards/deploy/deploy.sh BOARD [USER@]HOST      BOARD: pi5, pi4 or jetson_orin
+#   boards/deploy/deploy.sh BOARD [USER@]HOST      BOARD: a folder of boards/, such as pi5
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=aarch64-unknown-linux-musl
@@ -11,10 +11,15 @@ fail() { echo "deploy: $1" >&2; exit 1; }
 board=$1 host=$2
 config=boards/$board/config.toml
 [ -f "$config" ] || fail "there is no board $board: no $config"
-command -v ssh >/dev/null || fail "install ssh (Debian: openssh-client)"
-rustup target list --installed | grep -qx $target || fail "install the target: rustup target add $target"
+need() { command -v "$1" >/dev/null || fail "$1 is missing: $2"; }
+need ssh "apt-get install openssh-client"
+need scp "apt-get install openssh-client"
+need cargo "https://rustup.rs"
+need cc "apt-get install gcc"
+[ -d "$(rustc --print target-libdir --target $target)" ] ||
+    fail "the target is missing: rustup target add $target"
 
-cargo build --release --config "$config" --target $target
+cargo build --release -p homespun-runtime --config "$config" --target $target
 binary=${CARGO_TARGET_DIR:-target}/$target/release/homespun
 
 # Beside what is there, then in its place: who runs it goes on with the old one.

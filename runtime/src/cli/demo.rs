@@ -9,6 +9,7 @@ use homespun_core::schedule::Schedule;
 use homespun_core::select::policy::{QUALITY, RANDOM};
 use homespun_core::select::{Policy, Scoring};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::Outcome;
 use super::options::{Machine, print_json, say};
@@ -137,8 +138,18 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         say(format_args!("after   {}", ours.replies[i]))?;
         say(format_args!("wanted  {}", dialogue.target_response().unwrap_or_default()))?;
     }
-    let seconds = start.elapsed().as_secs_f64();
+    // With the scalar kernels both are the same on every machine.
+    let files = ours.adapter.as_ref().map(|adapter| adapter.files(base.config())).transpose()?;
+    let adapter = files.map(|[_, tensors]| format!("{:x}", Sha256::digest(tensors)));
+    let said = [&before, &random, &ours].into_iter().chain(&shuffled).flat_map(|arm| &arm.replies);
+    let said: Vec<&str> = said.map(String::as_str).collect();
+    let replies = format!("{:x}", Sha256::digest(said.join("\n")));
     say("")?;
+    if let Some(adapter) = &adapter {
+        say(format_args!("SHA-256  {adapter}  adapter_model.safetensors"))?;
+    }
+    say(format_args!("SHA-256  {replies}  all replies, one a line"))?;
+    let seconds = start.elapsed().as_secs_f64();
     say(format_args!(
         "{seconds:.1} s, {:.0} MiB of anonymous memory at most",
         peak.anonymous_bytes as f64 / 1_048_576.0
@@ -159,6 +170,8 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
             "bins": size.bins,
             "annotations": ours.annotations,
             "installed": ours.adapter.is_some(),
+            "adapter_sha256": adapter,
+            "replies_sha256": replies,
             "gflop": base.work().flop(base.config()) / 1e9,
             "seconds": seconds,
             "peak_anonymous_bytes": peak.anonymous_bytes,

@@ -1,7 +1,7 @@
 //! Order, batches and resumption, on the built-in model.
 
 use homespun_core::lora::{LoraConfig, Targets};
-use homespun_kernels::{Kernels, Serial};
+use homespun_kernels::{Isa, Kernels, Serial};
 
 use super::*;
 use crate::dialogue::{Message, Role};
@@ -75,6 +75,59 @@ fn a_frozen_a_stays_as_it_is_and_the_bs_move() {
                 assert_eq!(ends[frozen.clone()], start.parameters[frozen]);
             }
         });
+    }
+}
+
+/// The gradient of two examples, with dropout, under some kernels.
+fn gradient(kernels: &'static Kernels, config: LoraConfig, moved: bool) -> Vec<f32> {
+    let mut gradients = Vec::new();
+    with_kernels(kernels, |engine, examples, _| {
+        let base = engine.base().config();
+        let mut adapter = Adapter::fresh(config, base, "builtin", 3);
+        if moved {
+            // A fresh adapter's Bs are zero, and so are the gradients of its As.
+            for (i, b) in adapter.parameters.iter_mut().enumerate().filter(|(_, b)| **b == 0.0) {
+                *b = (i % 7) as f32 * 0.01 - 0.03;
+            }
+        }
+        let examples: Vec<_> = examples[..2].iter().map(Example::lend).collect();
+        let rows = examples.iter().map(train::Example::rows).sum();
+        let mut bytes = vec![0; train::training_bytes(base, &config, rows)];
+        gradients = vec![0.0; config.trainable(base)];
+        let dropout = Dropout { seed: 1, step: 0 };
+        let (arena, pieces) = (Arena::new(&mut bytes), train::Pieces::default());
+        engine
+            .gradients(
+                adapter.lora(),
+                dropout,
+                &examples,
+                0.1,
+                pieces,
+                false,
+                arena,
+                &mut gradients,
+            )
+            .unwrap();
+    });
+    gradients
+}
+
+#[test]
+fn the_first_gradient_is_the_scalar_ones_with_every_kernel_table() {
+    let config = LoraConfig::new(8, 16.0, 0.05, Targets::ALL);
+    for moved in [false, true] {
+        let scalar = gradient(Kernels::for_isa(Isa::Scalar).unwrap(), config, moved);
+        let largest = scalar.iter().fold(0.0f32, |most, g| most.max(g.abs()));
+        assert!(largest > 1e-3, "{largest}");
+        let zeros = scalar.iter().filter(|&&g| g == 0.0).count();
+        assert_eq!(zeros > scalar.len() / 4, !moved, "{zeros} of {}", scalar.len());
+        for kernels in Kernels::available().skip(1) {
+            let ours = gradient(kernels, config, moved);
+            let apart = ours.iter().zip(&scalar).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let (isa, apart) = (kernels.isa().name(), apart / largest);
+            println!("{isa}: {apart:.1e} of the largest component");
+            assert!(apart <= 1e-4, "{isa}: {apart:.1e}");
+        }
     }
 }
 
