@@ -86,7 +86,7 @@ class Session:
     def __init__(self, machine):
         self.process = machine.start()
         self.marks, self.kill_at, self.delay = 0, None, 0.0
-        self.alive = True
+        self.alive, self.killed, self.within = True, False, False
         self.send("live small marks")
         while self.alive and not self.line().startswith("# ready"):
             pass
@@ -112,7 +112,7 @@ class Session:
                     self.process.kill()
                     rest = self.process.stdout.read()
                     self.process.wait()
-                    self.alive, self.within = False, b"]" not in rest
+                    self.alive, self.killed, self.within = False, True, b"]" not in rest
                     # What was acknowledged before the end counts.
                     said = [l for l in rest.decode(errors="replace").splitlines(keepends=True)]
                     said = [l for l in said if l.endswith("\n") and not l.startswith(("[", "]"))]
@@ -135,11 +135,12 @@ class Session:
         return lines
 
     def buffer(self):
-        """Of each bin in use the arrival of its dialogue, and whether it was answered."""
+        """Of each bin in use the arrival of its dialogue, and the answer, if there is one."""
         found = {}
-        for line in self.lines_until("buffer", "bins")[:-1]:
+        for line in self.lines_until("buffer", "of 8 bins")[:-1]:
+            line, _, answer = line.partition("\t")
             words = line.replace(":", "").replace(",", "").split()
-            found[int(words[1])] = (int(words[3]), "not" not in words)
+            found[int(words[1])] = (int(words[3]), answer or None)
         return found
 
     def end(self):
@@ -181,7 +182,7 @@ class Kept:
     def act(self, session, choice):
         """One line; what it may have changed is noted before, and acknowledged after."""
         if choice < 0.15:
-            session.ask("learn 1") if any(answered for _, answered in self.bins.values()) else None
+            session.ask("learn 1") if any(answer for _, answer in self.bins.values()) else None
             choice = 0.2
         if choice < 0.3:
             digest = session.ask(f"logits {QUESTION}")
@@ -191,8 +192,9 @@ class Kept:
                 self.saved, self.logits, self.maybe = int(answer.split()[1]), digest, None
         elif choice < 0.8 and self.bins:
             bin = random.choice(list(self.bins))
-            self.maybe = ("bin", bin, (self.bins[bin][0], True))
-            if session.ask(f"prefer {bin}\tMint tea number {random.randint(0, 99)}.").startswith("answered"):
+            text = f"Mint tea number {random.randint(0, 99)}."
+            self.maybe = ("bin", bin, (self.bins[bin][0], text))
+            if session.ask(f"prefer {bin}\t{text}").startswith("answered"):
                 self.bins[bin], self.maybe = self.maybe[2], None
         else:
             # Where it goes is known when it is there.
@@ -202,7 +204,7 @@ class Kept:
                 self.maybe = None
                 if "not kept" not in answer:
                     arrival, bin = int(answer.split()[1][:-1]), int(answer.split("bin ")[1].split(";")[0])
-                    self.bins[bin] = (arrival, False)
+                    self.bins[bin] = (arrival, None)
 
 
 def cuts(machine, count):
@@ -221,6 +223,8 @@ def cuts(machine, count):
         session.delay = random.choice([0, 0, 0.001 * random.random()])
         while session.alive:
             kept.act(session, random.random())
+        if not session.killed:
+            sys.exit(f"after {killed} kills the firmware ended by itself, or stopped to answer")
         killed += 1
         within += session.within
         session.end()
@@ -230,7 +234,7 @@ def cuts(machine, count):
         sys.exit(fault)
     # What was never acknowledged is missed.
     planted = Kept()
-    planted.bins, planted.saved = {**kept.bins, 7: (10_000, True)}, kept.saved
+    planted.bins, planted.saved = {**kept.bins, 7: (10_000, "never said")}, kept.saved
     assert planted.check(session), "a planted loss is not seen"
     session.end()
     return within

@@ -48,7 +48,7 @@ pub fn live(board: Board, mut out: &mut dyn Write) -> Result<u64, Error<NorFlash
     let Board { image, arena, flash: [samples, adapter], key, random, clock } = board;
     let image = Image::open(image)?;
     let setting = Setting { seed: 1, ..Setting::SMALL };
-    let plan = Plan::of(image.config(), &setting);
+    let plan = Plan::of(image.config(), &setting, 1);
     let _ = writeln!(out, "needs {} of {} bytes", plan.least(), arena.len());
     let (mut layers, mut bins) = ([Layer::empty(); LAYERS], [BinInfo::FREE; SLOTS]);
     let layers = &mut layers[..image.config().layers];

@@ -67,7 +67,7 @@ pub fn live<F: NorFlash, const LINE: usize>(
             return Err("there is no model in the weights partition");
         }
     };
-    let (needed, given) = (Plan::of(image.config(), &setting).least(), arena.len());
+    let (needed, given) = (Plan::of(image.config(), &setting, 1).least(), arena.len());
     let table = kernels.isa().name();
     writeln!(out, "# {}: kernels {table}, memory {needed} of {given} needed", board.name)
         .map_err(|_| PRINT)?;

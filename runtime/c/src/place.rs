@@ -47,7 +47,7 @@ impl Place {
         let slots_at = layers_at.checked_add(layers_bytes)?.checked_next_multiple_of(ALIGN)?;
         let slots_bytes = slots.checked_mul(size_of::<BinInfo>())?;
         let arena_at = slots_at.checked_add(slots_bytes)?.checked_next_multiple_of(ALIGN)?;
-        let arena = Plan::of(config, setting).least();
+        let arena = Plan::of(config, setting, 1).least();
         let place = Place { layers, layers_at, slots, slots_at, arena, arena_at };
         arena_at.checked_add(arena)?.checked_add(ALIGN)?;
         Some(place)

@@ -54,8 +54,8 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     };
     let mut layers = vec![Layer::empty(); image.config().layers];
     let mut index = vec![BinInfo::FREE; device::index(&flash.samples)];
-    let mut memory = vec![0; Plan::of(image.config(), &setting).least()];
     let pool = machine.pool()?;
+    let mut memory = vec![0; Plan::of(image.config(), &setting, pool.threads()).least()];
     let compute = Compute::new(machine.kernels()?, &pool);
     let mut device =
         Device::open(image, &mut layers, &mut index, &mut memory, flash, setting, compute)

@@ -37,8 +37,15 @@ impl<'a, F: NorFlash> Device<'a, F> {
         let Some((bin, _)) = entries.min_by_key(|(_, info)| info.header().arrival) else {
             return Ok(None);
         };
-        let sample = self.samples.read(bin, self.room.record)?;
-        Ok(Some(Request { bin, sample }))
+        Ok(Some(Request { bin, sample: self.sample(bin)? }))
+    }
+
+    /// The dialogue in `bin`.
+    ///
+    /// # Errors
+    /// If the bin is free, its record is damaged or the flash fails.
+    pub fn sample(&mut self, bin: usize) -> Result<Sample<'_>, Error<F::Error>> {
+        Ok(self.samples.read(bin, self.room.record)?)
     }
 
     /// Keeps what the person says of the dialogue in `bin`. Once this returns it is durable.

@@ -22,7 +22,7 @@ use homespun_core::select::Verdict;
 
 use super::{Answer, Device, Error, Plan};
 use crate::lexicon::LEXICONS;
-use crate::samples::Message;
+use crate::samples::{Flags, Message};
 
 /// Whether another line is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,23 +212,30 @@ impl<'a, F: NorFlash> Device<'a, F> {
     }
 
     fn buffer_lines(&mut self, out: &mut impl Write) -> Done<F::Error> {
-        let written = self.samples().entries().try_for_each(|(bin, info)| {
-            let header = info.header();
-            let answered = header.flags.contains(crate::samples::Flags::ANNOTATED);
-            writeln!(
-                out,
-                "bin {bin}: heard {}, {}",
-                header.arrival,
-                if answered { "answered" } else { "not answered" }
-            )
-        });
-        let (used, bins) = (self.samples().entries().count(), self.samples().bins());
-        Ok(written.and_then(|()| writeln!(out, "{used} of {bins} bins")))
+        let (bins, mut used) = (self.samples().bins(), 0);
+        for bin in 0..bins {
+            let Some(info) = self.samples().info(bin) else { continue };
+            let answered = info.header().flags.contains(Flags::ANNOTATED);
+            let sample = self.sample(bin)?;
+            used += 1;
+            let what = if answered { "answered" } else { "not answered" };
+            let written =
+                write!(out, "bin {bin}: heard {}, {what}", sample.arrival).and_then(|()| {
+                    match sample.preferred {
+                        Some(text) => writeln!(out, "\t{text}"),
+                        None => writeln!(out),
+                    }
+                });
+            if written.is_err() {
+                return Ok(written);
+            }
+        }
+        Ok(writeln!(out, "{used} of {bins} bins"))
     }
 
     fn status_lines(&mut self, out: &mut impl Write) -> Done<F::Error> {
         let image = self.image();
-        let plan = Plan::of(image.config(), self.setting());
+        let plan = Plan::of(image.config(), self.setting(), self.compute.pool.threads());
         Ok((|| {
             write!(out, "model {}, ", image.header().name)?;
             image.hash()[..4].iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;

@@ -98,6 +98,7 @@ from!(
     Memory(OutOfMemory)
 );
 
+// Of a driver's error only `Debug` is sure to be there.
 impl<E: core::fmt::Debug> core::fmt::Display for Error<E> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
@@ -126,7 +127,7 @@ impl<E: core::fmt::Debug> core::fmt::Display for Error<E> {
                 write!(f, "the text has {found} bytes or tokens, {limit} is the most")
             }
             Error::Memory(error) => error.fmt(f),
-            Error::NothingToLearn => f.write_str("nothing was answered yet"),
+            Error::NothingToLearn => f.write_str("nothing was answered yet that fits"),
             Error::NonFinite => f.write_str("the gradient is not finite: the step was not taken"),
         }
     }

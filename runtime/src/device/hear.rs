@@ -57,7 +57,7 @@ impl<'a, F: NorFlash> Device<'a, F> {
         }
         let text = core::str::from_utf8(&room.text[..length]).unwrap_or_default();
         let mut tokens = Tokens::new(room.words);
-        let bpe = image.tokenizer()?;
+        let bpe = image.tokenizer();
         bpe.encode_whole(text, &mut tokens).map_err(crate::image::template::Error::from)?;
         tokens.truncate(setting.context);
         let (ids, dim) = (tokens.into_ids(), model.config.dim);

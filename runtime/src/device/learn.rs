@@ -153,8 +153,13 @@ impl<'a, F: NorFlash> Device<'a, F> {
                 &mut arena,
                 gradients,
             )?;
-            let memory =
-                Memory::new(&model.config, &setting.lora, example.rows(), setting.pieces, 1);
+            let memory = Memory::new(
+                &model.config,
+                &setting.lora,
+                example.rows(),
+                setting.pieces,
+                compute.pool.threads(),
+            );
             let layout = memory.layout(available)?;
             inner = inner.max(memory.bytes(layout));
             rows += example.rows();

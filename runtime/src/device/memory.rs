@@ -41,8 +41,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Of a model and a setting.
-    pub fn of(config: &Config, setting: &Setting) -> Self {
+    /// Of a model and a setting, with `threads` threads.
+    pub fn of(config: &Config, setting: &Setting, threads: usize) -> Self {
         let lora = &setting.lora;
         let (p, g) = (lora.parameters(config), lora.trainable(config));
         let tokens = setting.text;
@@ -62,7 +62,7 @@ impl Plan {
         let piece = padded(model::inference_bytes(config, Some(lora), piece));
         let logits = padded(model::logits_bytes(config, 1));
         let states = 2 * f32s(setting.context * config.dim);
-        let memory = Memory::new(config, lora, setting.context, setting.pieces, 1);
+        let memory = Memory::new(config, lora, setting.context, setting.pieces, threads);
         Plan {
             always,
             scoring: cache + piece + states,
@@ -123,9 +123,10 @@ impl<'a> Room<'a> {
     pub fn carve(
         config: &Config,
         setting: &Setting,
+        threads: usize,
         memory: &'a mut [u8],
     ) -> Result<Self, OutOfMemory> {
-        let (needed, available) = (Plan::of(config, setting).least(), memory.len());
+        let (needed, available) = (Plan::of(config, setting, threads).least(), memory.len());
         if needed > available {
             return Err(OutOfMemory { needed, available });
         }

@@ -176,7 +176,7 @@ impl<'a, F: NorFlash> Device<'a, F> {
         }
         let weights = weights::load(&image, &config, layers).map_err(Error::weights)?;
         let model = Model { config, weights };
-        let room = Room::carve(&config, &setting, memory)?;
+        let room = Room::carve(&config, &setting, compute.pool.threads(), memory)?;
         if is_blank(&mut samples)? {
             samples::format(&mut samples, setting.bins, seal.is_some())?;
         }

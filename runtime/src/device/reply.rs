@@ -49,7 +49,7 @@ impl<'a, F: NorFlash> Device<'a, F> {
         for ids in page.tokens.ids().chunks(piece) {
             model.prefill(*compute, lora, ids, &mut cache, &mut arena.scope(), state)?;
         }
-        let mut decoder = image.tokenizer()?.decoder();
+        let mut decoder = image.tokenizer().decoder();
         let mut count = 0;
         while count < most {
             model.final_norm(*compute, state, normed)?;

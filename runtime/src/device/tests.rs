@@ -31,7 +31,7 @@ impl Bench {
     fn new(weights: Weights) -> Self {
         let image = Image::open(image(weights).bytes()).unwrap();
         let setting = Setting::SMALL;
-        let memory = Plan::of(image.config(), &setting).least();
+        let memory = Plan::of(image.config(), &setting, 1).least();
         Bench { image, setting, memory }
     }
 
@@ -151,7 +151,7 @@ fn scores_are_those_of_a_host() {
     let mut measure = bench.setting;
     measure.kv = KvType::F32;
     let bench = Bench {
-        memory: Plan::of(bench.image.config(), &measure).least(),
+        memory: Plan::of(bench.image.config(), &measure, 1).least(),
         setting: measure,
         ..bench
     };
@@ -239,7 +239,7 @@ fn settings_and_models_are_those_of_the_boards() {
     for (board, setting) in boards {
         let default = board.default;
         assert_eq!((default.context, default.lora), (setting.context, setting.lora));
-        assert!(Plan::of(base.config(), &setting).least() as u64 <= default.budget);
+        assert!(Plan::of(base.config(), &setting, 1).least() as u64 <= default.budget);
         assert!(image.weight_bytes <= default.weight_bytes() + 64 * 64);
         assert!(default.weight_bytes() <= image.weight_bytes);
         assert!(image.bytes.len() as u64 <= board.partition("weights").len);

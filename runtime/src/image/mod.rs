@@ -36,6 +36,7 @@ pub struct Image<'a> {
     preamble: Preamble,
     header: Header<'a>,
     config: Config,
+    bpe: Bpe<'a>,
     table: &'a [u8],
     body: &'a [u8],
 }
@@ -64,7 +65,9 @@ impl<'a> Image<'a> {
             postcard::take_from_bytes::<Header>(stored).map_err(|_| Error::Header)?;
         let body = &bytes[preamble.body_at as usize..][..preamble.body_bytes as usize];
         let config = header.shape.config()?;
-        let image = Image { preamble, header, config, table, body };
+        let bpe = Bpe::new(&header.tokenizer, |part| section(body, part));
+        let bpe = bpe.ok_or(Error::Tokenizer)?;
+        let image = Image { preamble, header, config, bpe, table, body };
         image.check()?;
         Ok(image)
     }
@@ -73,7 +76,7 @@ impl<'a> Image<'a> {
     fn check(&self) -> Result<(), Error> {
         let mut count = 0;
         for tensor in self.tensors() {
-            let bytes = self.section(tensor.section).ok_or(Error::Header)?;
+            let bytes = section(self.body, tensor.section).ok_or(Error::Header)?;
             let expected = tensor.kind.bytes(tensor.rows as usize, tensor.cols as usize);
             if expected != Some(bytes.len()) {
                 return Err(Error::Tensor);
@@ -83,7 +86,7 @@ impl<'a> Image<'a> {
         if count != self.header.tensors as usize {
             return Err(Error::Header);
         }
-        self.tokenizer().map(drop)
+        Ok(())
     }
 
     /// The tensors in the order of the table.
@@ -130,11 +133,8 @@ impl<'a> Image<'a> {
     }
 
     /// Its tokenizer.
-    ///
-    /// # Errors
-    /// If its tables are not in the image.
-    pub fn tokenizer(&self) -> Result<Bpe<'a>, Error> {
-        Bpe::new(&self.header.tokenizer, |section| self.section(section)).ok_or(Error::Tokenizer)
+    pub const fn tokenizer(&self) -> Bpe<'a> {
+        self.bpe
     }
 
     /// Its chat template.
@@ -147,15 +147,16 @@ impl<'a> Image<'a> {
         self.header.eos.contains(&id)
     }
 
-    fn section(&self, section: Section) -> Option<&'a [u8]> {
-        let from = section.at as usize;
-        self.body.get(from..from.checked_add(section.bytes as usize)?)
-    }
-
     fn find(&self, name: &str) -> Option<(Tensor<'a>, &'a [u8])> {
         let tensor = self.tensors().find(|tensor| tensor.name == name)?;
-        Some((tensor, self.section(tensor.section)?))
+        Some((tensor, section(self.body, tensor.section)?))
     }
+}
+
+/// A part of the body, if it is there.
+fn section(body: &[u8], section: Section) -> Option<&[u8]> {
+    let from = section.at as usize;
+    body.get(from..from.checked_add(section.bytes as usize)?)
 }
 
 impl<'a> TensorSource<'a> for Image<'a> {

@@ -124,7 +124,7 @@ impl<'a> Image<'a> {
         prompt: bool,
         page: &mut Page<'_>,
     ) -> Result<(), Error> {
-        let Some(bpe) = self.tokenizer().ok() else { return Err(Error::NoMessages) };
+        let bpe = self.tokenizer();
         page.tokens.truncate(0);
         let template = self.template();
         let mut writer = Writer { bpe, page, held: 0, first: true, learned: None, content: None };
@@ -160,7 +160,7 @@ impl<'a> Image<'a> {
         let Page { tokens, targets, .. } = page;
         let targets = &mut targets[..tokens.len()];
         targets.fill(false);
-        let (Some((from, end)), Ok(bpe)) = (content, self.tokenizer()) else { return };
+        let (Some((from, end)), bpe) = (content, self.tokenizer()) else { return };
         targets[from..end].fill(true);
         let ids = tokens.ids();
         let is_end = |id: u32| bpe.is_control(id) && Some(id) != self.header().bos;
