@@ -78,7 +78,8 @@ fn sources() -> SystemTime {
 
 fn build(profile: &Path) {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args(["build", "-p", "homespun-runtime", "--bin", "homespun"]);
+    // Of the whole workspace, as the tests are: with other features it would all be compiled again.
+    cargo.current_dir(root()).args(["build", "--workspace", "--bin", "homespun"]);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }

@@ -14,6 +14,7 @@ mod bench;
 mod binary;
 mod chat;
 mod demo;
+mod device;
 mod doctor;
 mod experiment;
 mod forget;
