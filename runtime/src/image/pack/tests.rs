@@ -109,7 +109,7 @@ fn compare_all(base: &Base, limit: usize) -> usize {
 /// The dialogues of each file that are compared; `HOMESPUN_ALL_MESSAGES=1` compares all.
 fn limit() -> usize {
     let all = std::env::var_os("HOMESPUN_ALL_MESSAGES").is_some();
-    if all { usize::MAX } else { 150 }
+    if all { usize::MAX } else { 40 }
 }
 
 #[test]
