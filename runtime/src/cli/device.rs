@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use homespun_core::compute::Compute;
 use homespun_core::weights::Layer;
+use homespun_kernels::Pool;
 
 use super::Outcome;
 use super::options::Machine;
@@ -19,7 +20,7 @@ use crate::samples::{self, BinInfo};
 /// Run an image as a firmware does: lines in, lines out, flash in a folder
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  homespun pack --model builtin --dtype q8 --out builtin.img\n  printf 'hear What shall I drink?\\tCoffee.\\nask\\nprefer 0\\tMint tea.\\nlearn 8\\nsay What shall I drink?\\nsave\\n' |\n    homespun device --image builtin.img --flash flash\n\nLines: hear, ask, prefer, accept, skip, forget, learn, save, say, logits, gradient, buffer, status, anew,\nquit. With --isa scalar every figure is that of a firmware, to the last bit."
+    after_help = "Example:\n  homespun device --image builtin.img --flash flash\n\nLines of standard input: hear QUESTION<TAB>REPLY, ask, prefer BIN<TAB>TEXT, accept BIN, skip BIN, forget BIN,\nlearn STEPS, save, say TEXT, logits TEXT, gradient BIN, buffer, status, anew, quit. With --isa scalar every\nfigure is that of a firmware, to the last bit."
 )]
 pub(crate) struct Args {
     /// What `homespun pack` wrote
