@@ -77,6 +77,6 @@ fn what_is_no_image_is_refused_by_its_name() {
     let quantised = place.path("quantised");
     homespun(&["quantize", "--model", "builtin", "--to", "q4", "--out", &quantised]).fine();
     let again = ["pack", "--model", &quantised, "--dtype", "f32", "--out", &place.path("x")];
-    homespun(&again).refused(&["is q8 already"]);
+    homespun(&again).refused(&["is q4 already"]);
     homespun(&["pack", "--model", &quantised, "--dtype", "q4", "--out", &place.path("x")]).fine();
 }
