@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests on 64-bit Arm, in qemu-aarch64, and the quick demo there against the one here.
-#   tests/arm.sh            what CI runs
+#   tests/arm.sh            what CI runs: core, boards, the quick demo
+#   tests/arm.sh --runtime  the library tests of runtime too, but for the slow ones: some minutes more
 #   tests/arm.sh --all      every test, the integration tests too: about an hour
 #   CPU=max tests/arm.sh    as another CPU than a Pi 5's
 #   HOMESPUN=PATH           the binary of this machine to compare with [default: it is built]
@@ -9,7 +10,7 @@ cd "$(dirname "$0")/.."
 target=aarch64-unknown-linux-musl
 cpu=${CPU:-cortex-a76}
 
-# Not run in CI: each takes from ten seconds to ten minutes here, and most are of no architecture.
+# Run with --all alone: each takes from ten seconds to ten minutes here, and most are of no architecture.
 skip=(
     # Flash simulated byte by byte: every cut, flip and cache, hundreds of thousands of mounts.
     flash::pair::tests::cuts flash::pair::tests::flips
@@ -18,7 +19,7 @@ skip=(
     # Central differences of the scalar kernels, whose bits the demo compares.
     ops::attention::tests::the_gradients_are
     train::tests::the_gradient_of_every_adapter
-    # Runs that train again and again, cut and resumed; the demo trains too.
+    # Runs that train again and again, cut and resumed: what --runtime leaves out for its time.
     tune::store::tests tune::tests::a_frozen_a
     # Texts and draws by the thousand.
     builtin::tests::held_out_questions chat::tests::rendering_real_dialogues
@@ -37,11 +38,12 @@ need qemu-aarch64 "apt-get install qemu-user"
 [ -d "$(rustc --print target-libdir --target $target)" ] ||
     fail "the target is missing: rustup target add $target"
 
-all=
+all= runtime=
 case "${1:-}" in
     "") ;;
-    --all) all=yes skip=() ;;
-    *) fail "tests/arm.sh [--all]" ;;
+    --runtime) runtime=yes ;;
+    --all) all=yes runtime=yes skip=() ;;
+    *) fail "tests/arm.sh [--runtime | --all]" ;;
 esac
 here=${HOMESPUN:-}
 if [ -z "$here" ]; then
@@ -60,7 +62,10 @@ arm=(
     -p homespun-core -p homespun-boards -p homespun-runtime
 )
 cargo build "${arm[@]}"
-CARGO_TERM_COLOR=never cargo test --no-run --lib "${arm[@]}" 2>&1 | tee "$logs/built"
+# Without runtime's tests other features are as well: only small crates are compiled again.
+tested=("${arm[@]}")
+[ $runtime ] || tested=(--target $target -p homespun-core -p homespun-boards)
+CARGO_TERM_COLOR=never cargo test --no-run --lib "${tested[@]}" 2>&1 | tee "$logs/built"
 binary=${CARGO_TARGET_DIR:-target}/$target/debug/homespun
 
 demo() { "$@" demo --quick --threads 1 --json; }
@@ -78,10 +83,10 @@ one() {
 }
 two() {
     demo qemu-aarch64 -cpu "$cpu" "$binary" >"$logs/neon"
-    suite runtime
+    [ ! $runtime ] || suite runtime
 }
 
-step "core, boards and runtime as $cpu; the quick demo, scalar and with NEON"
+step "libraries as $cpu; the quick demo, scalar and with NEON"
 one >"$logs/one" 2>&1 & first=$!
 two >"$logs/two" 2>&1 & second=$!
 demo "$here" --isa scalar >"$logs/here" 2>/dev/null
