@@ -14,7 +14,7 @@ mod pi5;
 mod rp2350;
 mod virt_a76;
 
-pub use model::{BUILTIN, Default};
+pub use model::{BUILTIN, LARGE, Model, SMALL};
 
 /// The machine that the program runs on, where nothing else is said.
 pub use host::BOARD as HOST;
@@ -130,7 +130,7 @@ pub struct Board {
     /// Where the weights, the samples and the adapter lie; empty where a file system holds them.
     pub partitions: &'static [Partition],
     /// The model that it runs where nothing else is said, and the memory for it.
-    pub default: Default,
+    pub model: Model,
     /// What its firmware may take; `None` where there is an operating system.
     pub size_budget: Option<SizeBudget>,
 }
@@ -172,10 +172,10 @@ impl Board {
     /// # Panics
     /// If it does not, which is a mistake in the board's data.
     pub const fn fits(&self) {
-        let Default { budget, .. } = self.default;
+        let budget = self.model.budget;
         let (weights, threads) =
-            (self.default.weight_bytes(), if self.is_firmware() { 1 } else { 8 });
-        let training = self.default.training_bytes(threads);
+            (self.model.weight_bytes(), if self.is_firmware() { 1 } else { self.cores() });
+        let training = self.model.training_bytes(threads);
         if self.is_firmware() {
             assert!(
                 weights < self.partition("weights").len,
@@ -189,8 +189,13 @@ impl Board {
     }
 
     /// All cores.
-    pub fn cores(&self) -> usize {
-        self.clusters.iter().sum()
+    pub const fn cores(&self) -> usize {
+        let (mut cores, mut i) = (0, 0);
+        while i < self.clusters.len() {
+            cores += self.clusters[i];
+            i += 1;
+        }
+        cores
     }
 }
 

@@ -13,9 +13,9 @@ use homespun_kernels::quant::Format;
 
 /// A model, how it is trained, and the memory that this may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Default {
+pub struct Model {
     /// What `--model` is given: `builtin`, or a name on the Hugging Face Hub.
-    pub model: &'static str,
+    pub name: &'static str,
     /// Its shape.
     pub config: Config,
     /// T: the most tokens of a dialogue.
@@ -26,19 +26,18 @@ pub struct Default {
     pub budget: u64,
 }
 
-impl Default {
+impl Model {
     /// Bytes of the weights in q8.
     pub const fn weight_bytes(&self) -> u64 {
         let c = &self.config;
-        let (q, kv) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
-        let matrices = q8(q, c.dim)
-            + 2 * q8(kv, c.dim)
-            + q8(c.dim, q)
-            + 2 * q8(c.hidden, c.dim)
-            + q8(c.dim, c.hidden);
-        let norms = 4 * 2 * c.dim;
+        let (mut layer, mut i) = (4 * 2 * c.dim, 0);
+        while i < Target::ALL.len() {
+            let (outputs, inputs) = Target::ALL[i].shape(c);
+            layer += q8(outputs, inputs);
+            i += 1;
+        }
         let head = q8(c.vocab, c.dim) * if c.tied { 1 } else { 2 };
-        (c.layers * (matrices + norms) + head + 4 * c.dim) as u64
+        (c.layers * layer + head + 4 * c.dim) as u64
     }
 
     /// Bytes of memory that training takes at least, with `threads` threads and the weights elsewhere.
@@ -78,7 +77,7 @@ const LLAMA: Config = Config {
     qk_norm: false,
 };
 
-/// The built-in model.
+/// The built-in model's shape.
 pub const BUILTIN: Config = Config {
     dim: 128,
     hidden: 384,
@@ -106,8 +105,8 @@ const SMOLLM2_135M: Config = Config {
 };
 
 /// The built-in model in half a megabyte: rank 4 on q and v, 32 tokens.
-pub(crate) const SMALL: Default = Default {
-    model: "builtin",
+pub const SMALL: Model = Model {
+    name: "builtin",
     config: BUILTIN,
     context: 32,
     lora: LoraConfig::new(4, 8.0, 0.0, Targets::NONE.with(Target::Q).with(Target::V)),
@@ -115,7 +114,7 @@ pub(crate) const SMALL: Default = Default {
 };
 
 /// The built-in model in megabytes: rank 8 on attention, 256 tokens.
-pub(crate) const LARGE: Default = Default {
+pub const LARGE: Model = Model {
     context: 256,
     lora: LoraConfig::new(8, 16.0, 0.0, Targets::ATTENTION),
     budget: 15 << 20,
@@ -123,8 +122,8 @@ pub(crate) const LARGE: Default = Default {
 };
 
 /// A small model for a person, on a board with an operating system.
-pub(crate) const PERSON: Default = Default {
-    model: "HuggingFaceTB/SmolLM2-135M-Instruct",
+pub(crate) const PERSON: Model = Model {
+    name: "HuggingFaceTB/SmolLM2-135M-Instruct",
     config: SMOLLM2_135M,
     context: 512,
     lora: LoraConfig::new(8, 16.0, 0.05, Targets::ATTENTION),

@@ -17,6 +17,6 @@ pub const BOARD: Board = Board {
     thermal_zone: "",
     bins: 128,
     partitions: &[],
-    default: PERSON,
+    model: PERSON,
     size_budget: None,
 };

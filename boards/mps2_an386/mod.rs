@@ -27,6 +27,6 @@ pub const BOARD: Board = Board {
         Partition { name: "samples", medium: Medium::HostFile, start: 0, len: 2 << 20 },
         Partition { name: "adapter", medium: Medium::HostFile, start: 2 << 20, len: 1 << 20 },
     ],
-    default: LARGE,
+    model: LARGE,
     size_budget: Some(SizeBudget { code: 512 << 10, ram: (15 << 20) + 65536 }),
 };

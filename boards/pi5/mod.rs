@@ -18,6 +18,6 @@ pub const BOARD: Board = Board {
     thermal_zone: "cpu-thermal",
     bins: 128,
     partitions: &[],
-    default: PERSON,
+    model: PERSON,
     size_budget: None,
 };

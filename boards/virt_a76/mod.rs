@@ -29,6 +29,6 @@ pub const BOARD: Board = Board {
         Partition { name: "samples", medium: CHIP, start: 32 << 20, len: 16 << 20 },
         Partition { name: "adapter", medium: CHIP, start: 48 << 20, len: 16 << 20 },
     ],
-    default: LARGE,
+    model: LARGE,
     size_budget: Some(SizeBudget { code: 1 << 20, ram: 128 << 20 }),
 };

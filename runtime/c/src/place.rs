@@ -12,8 +12,6 @@ use homespun_core::arena::{ALIGN, padded};
 use homespun_core::config::Config;
 use homespun_core::weights::Layer;
 use homespun_runtime::device::{self, Plan, Setting};
-use homespun_runtime::flash::io;
-use homespun_runtime::flash::pair::header::HEADER_BYTES;
 use homespun_runtime::image::{ALIGN as IMAGE_ALIGN, Image};
 use homespun_runtime::samples::{self, BinInfo};
 
@@ -59,13 +57,6 @@ impl Place {
     }
 }
 
-/// Bytes of flash for the adapter: two halves, each a header and what `Device::save` writes.
-fn adapter_bytes(config: &Config, setting: &Setting) -> usize {
-    let (p, g) = (setting.lora.parameters(config), setting.lora.trainable(config));
-    let half = io::padded::<Driver>(HEADER_BYTES) + 128 + 4 * (p + 2 * g);
-    2 * half.next_multiple_of(HS_ERASE_BYTES)
-}
-
 /// How many bytes of memory `hs_open` takes, as long as `samples` has the capacity that it has. With more,
 /// a step computes less twice.
 ///
@@ -107,7 +98,7 @@ pub unsafe extern "C" fn hs_flash_bytes(
         let image = Image::open(text::bytes(image, image_bytes)?)?;
         let setting = hs_setting::read(setting)?;
         text::give(samples, samples::flash_bytes::<Driver>(setting.bins, 1))?;
-        text::give(adapter, adapter_bytes(image.config(), &setting))
+        text::give(adapter, device::adapter_bytes::<Driver>(image.config(), &setting.lora))
     })())
 }
 

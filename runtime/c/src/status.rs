@@ -151,6 +151,7 @@ impl From<Error<Failed>> for hs_status {
             Error::Memory(_) => HS_MEMORY,
             Error::NothingToLearn => HS_NOTHING_TO_LEARN,
             Error::NonFinite => HS_NOT_FINITE,
+            Error::NoText => HS_INVALID_ARGUMENT,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{Error, file_error, io_error};
 
 /// Bytes that do not move and do not change.
 #[derive(Debug)]
-pub(super) enum Bytes {
+pub(crate) enum Bytes {
     /// A file, mapped read-only.
     Map(Mmap),
     /// Part of the program.
@@ -22,7 +22,7 @@ impl Bytes {
     ///
     /// # Errors
     /// If it cannot be opened or is not a regular file (opening a pipe would wait for ever).
-    pub(super) fn map(file: &Path) -> Result<Self, Error> {
+    pub(crate) fn map(file: &Path) -> Result<Self, Error> {
         let kind = fs::metadata(file).map_err(|e| io_error(file, e))?;
         if !kind.is_file() {
             return Err(file_error(file, "is not a regular file"));

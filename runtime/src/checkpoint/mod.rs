@@ -17,7 +17,7 @@ pub(crate) mod fields;
 mod fingerprint;
 pub(crate) mod header;
 mod index;
-mod map;
+pub(crate) mod map;
 mod parts;
 pub(crate) mod quantization;
 mod tensors;

@@ -10,11 +10,11 @@ use homespun_kernels::Pool;
 
 use super::Outcome;
 use super::options::Machine;
+use crate::checkpoint::map::Bytes;
 use crate::device::console::Flow;
 use crate::device::{self, Device, Flash, Plan, Setting};
 use crate::flash::FileFlash;
 use crate::image::Image;
-use crate::image::pack::Aligned;
 use crate::samples::{self, BinInfo};
 
 /// Run an image as a firmware does: lines in, lines out, flash in a folder
@@ -38,19 +38,17 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
     let setting = Setting::named(&args.setting)
         .ok_or_else(|| format!("--setting: {:?} is not small or large", args.setting))?;
     let file = &args.image;
-    let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let aligned = Aligned::new(&bytes);
-    let image = Image::open(aligned.bytes()).and_then(|image| image.verify().map(|()| image));
+    let bytes = Bytes::map(file)?;
+    let image = Image::open(&bytes).and_then(|image| image.verify().map(|()| image));
     let image = image.map_err(|error| format!("{}: {error}", file.display()))?;
     fs::create_dir_all(&args.flash)
         .map_err(|error| format!("{}: {error}", args.flash.display()))?;
     let slots = setting.bins + samples::file::spare(setting.bins);
     let room = samples::flash_bytes::<FileFlash>(slots, 0);
-    let lora = 4 * 3 * setting.lora.parameters(image.config()) + 4096;
-    let half = lora.next_multiple_of(4096);
+    let adapter = device::adapter_bytes::<FileFlash>(image.config(), &setting.lora);
     let flash = Flash {
         samples: open(&args.flash.join("samples.bin"), room)?,
-        adapter: open(&args.flash.join("adapter.bin"), 2 * half)?,
+        adapter: open(&args.flash.join("adapter.bin"), adapter)?,
         seal: None,
     };
     let mut layers = vec![Layer::empty(); image.config().layers];

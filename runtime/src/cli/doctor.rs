@@ -62,10 +62,10 @@ pub(crate) fn run(args: Args, machine: &Machine) -> Outcome {
         found.show(kernels, &pool, &limits)?;
         say(format_args!("model        {} opens", model.name()))?;
         say(format_args!("board        {}: {}", board.name, verdict(&wrong)))?;
-        let default = board.default;
+        let default = board.model;
         say(format_args!(
             "default      {}: {} MB of weights in q8, training from {} MB, budget {} MB (computed)",
-            default.model,
+            default.name,
             mb(default.weight_bytes()),
             mb(default.training_bytes(pool_threads)),
             mb(default.budget),
@@ -123,8 +123,8 @@ impl Found {
         if self.ram < board.ram / 10 * 8 {
             wrong.push(format!("{:.1} GB of RAM, not {:.1}", gb(self.ram), gb(board.ram)));
         }
-        if self.ram < board.default.budget {
-            let budget = mb(board.default.budget);
+        if self.ram < board.model.budget {
+            let budget = mb(board.model.budget);
             wrong.push(format!("less RAM than the {budget} MB that its default model may take"));
         }
         let has_zone = self.zones.iter().any(|(kind, _)| kind == board.thermal_zone);
@@ -192,8 +192,8 @@ impl Found {
             "thermal_zones": self.zones.iter().map(|(kind, _)| kind).collect::<Vec<_>>(),
             "energy_sensor": self.energy,
             "board": board.name,
-            "default_model": board.default.model,
-            "default_budget_bytes": board.default.budget,
+            "default_model": board.model.name,
+            "default_budget_bytes": board.model.budget,
             "fits": wrong.is_empty(),
             "misfits": wrong,
         })

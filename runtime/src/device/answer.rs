@@ -3,7 +3,7 @@
 use embedded_storage::nor_flash::NorFlash;
 
 use super::{Device, Error};
-use crate::samples::{Flags, Sample};
+use crate::samples::{Answer, Flags, Sample};
 
 /// A dialogue that the person should look at.
 #[derive(Clone, Copy, Debug)]
@@ -12,17 +12,6 @@ pub struct Request<'r> {
     pub bin: usize,
     /// The dialogue.
     pub sample: Sample<'r>,
-}
-
-/// What the person says of a dialogue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer<'t> {
-    /// The reply was good.
-    Accept,
-    /// This would have been better.
-    Preferred(&'t str),
-    /// Not now.
-    Skip,
 }
 
 impl<'a, F: NorFlash> Device<'a, F> {
@@ -51,27 +40,19 @@ impl<'a, F: NorFlash> Device<'a, F> {
     /// Keeps what the person says of the dialogue in `bin`. Once this returns it is durable.
     ///
     /// # Errors
-    /// If the answer is too long, the bin is free, or the flash fails: the bin holds what it held.
+    /// If the answer has no word or too many, the bin is free, or the flash fails: the bin holds what it
+    /// held.
     pub fn answer(&mut self, bin: usize, answer: Answer<'_>) -> Result<(), Error<F::Error>> {
-        let Device { samples, room, setting, .. } = self;
-        let old = samples.read(bin, room.record)?;
-        let reply = old.messages.iter().last().filter(|message| message.role == "assistant");
-        let (flag, preferred) = match answer {
-            Answer::Accept => (Flags::ANNOTATED, None),
-            Answer::Preferred(text) => {
-                let (found, limit) = (text.len(), setting.text);
-                if found > limit {
-                    return Err(Error::TooLong { found, limit });
-                }
-                let same = reply.is_some_and(|reply| reply.content.trim() == text.trim());
-                let flag = if same { Flags::NONE } else { Flags::CORRECTED };
-                (flag.with(Flags::ANNOTATED), Some(text))
+        if let Answer::Preferred(text) = answer {
+            let (found, limit) = (text.len(), self.setting.text);
+            if text.trim().is_empty() {
+                return Err(Error::NoText);
             }
-            Answer::Skip => (Flags::SKIPPED, None),
-        };
-        let sample = Sample { flags: old.flags.with(flag), preferred, ..old };
-        samples.put(bin, &sample)?;
-        Ok(())
+            if found > limit {
+                return Err(Error::TooLong { found, limit });
+            }
+        }
+        Ok(self.samples.answer(bin, answer, self.room.record)?)
     }
 
     /// Forgets the dialogue in `bin`. What an adapter learned of it stays: see

@@ -61,6 +61,8 @@ pub enum Error<E> {
         /// Bytes or tokens that there may be.
         limit: usize,
     },
+    /// A preferred reply without a word.
+    NoText,
     /// There is too little memory.
     Memory(OutOfMemory),
     /// Nothing was answered yet, so there is nothing to learn.
@@ -126,6 +128,7 @@ impl<E: core::fmt::Debug> core::fmt::Display for Error<E> {
             Error::TooLong { found, limit } => {
                 write!(f, "the text has {found} bytes or tokens, {limit} is the most")
             }
+            Error::NoText => f.write_str("the preferred reply has no word"),
             Error::Memory(error) => error.fmt(f),
             Error::NothingToLearn => f.write_str("nothing was answered yet that fits"),
             Error::NonFinite => f.write_str("the gradient is not finite: the step was not taken"),

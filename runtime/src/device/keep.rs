@@ -5,10 +5,13 @@
 //! ```
 
 use embedded_storage::nor_flash::NorFlash;
+use homespun_core::config::Config;
 use homespun_core::lora::{LoraConfig, Scaling};
 use serde::{Deserialize, Serialize};
 
 use super::{Device, Error};
+use crate::flash::io;
+use crate::flash::pair::header::HEADER_BYTES;
 
 /// Bytes before the parameters.
 const HEAD: usize = 128;
@@ -54,9 +57,15 @@ impl Shape {
     }
 }
 
-/// Bytes of the content for P parameters and G gradients.
-pub(super) const fn bytes(parameters: usize, gradients: usize) -> usize {
-    HEAD + 4 * (parameters + 2 * gradients)
+/// Bytes of the content.
+pub(super) fn bytes(config: &Config, lora: &LoraConfig) -> usize {
+    HEAD + 4 * (lora.parameters(config) + 2 * lora.trainable(config))
+}
+
+/// Bytes of flash that an adapter takes: two halves of whole blocks, each a header and the content.
+pub fn adapter_bytes<F: NorFlash>(config: &Config, lora: &LoraConfig) -> usize {
+    let half = io::padded::<F>(HEADER_BYTES) + io::padded::<F>(bytes(config, lora));
+    2 * half.next_multiple_of(F::ERASE_SIZE)
 }
 
 impl<'a, F: NorFlash> Device<'a, F> {

@@ -78,7 +78,7 @@ pub(super) fn render<E>(
     }
 }
 
-/// The `i`-th of the epoch's bins at step `steps`.
+/// The bin that is learned at `place`, counted in dialogues since the first step.
 fn draw<F: NorFlash>(
     samples: &Samples<F, &mut [BinInfo]>,
     order: &mut [u32],

@@ -25,17 +25,19 @@ mod learn;
 mod memory;
 mod reply;
 
-pub use answer::{Answer, Request};
+pub use answer::Request;
 pub use check::{Digest, Gradient};
 pub use error::Error;
 pub use hear::Heard;
+pub use keep::adapter_bytes;
 pub use learn::Step;
 pub use memory::{Plan, index};
 
 use embedded_storage::nor_flash::NorFlash;
+use homespun_boards::{LARGE, SMALL};
 use homespun_core::cache::KvType;
 use homespun_core::compute::Compute;
-use homespun_core::lora::{Lora, LoraConfig, Target, Targets};
+use homespun_core::lora::{Lora, LoraConfig};
 use homespun_core::model::Model;
 use homespun_core::rng::{Rng, hash};
 use homespun_core::select::Scoring;
@@ -45,6 +47,7 @@ use homespun_core::weights::{self, Layer};
 
 use crate::flash::pair::Pair;
 use crate::image::Image;
+pub use crate::samples::Answer;
 use crate::samples::{self, BinInfo, Samples, Seal};
 use memory::Room;
 
@@ -82,10 +85,10 @@ pub struct Setting {
 impl Setting {
     /// For a microcontroller with half a megabyte: rank 4 on q and v, 32 tokens.
     pub const SMALL: Setting = Setting {
-        context: 32,
+        context: SMALL.context,
         text: 512,
         bins: 8,
-        lora: LoraConfig::new(4, 8.0, 0.0, Targets::NONE.with(Target::Q).with(Target::V)),
+        lora: SMALL.lora,
         lr: 5e-3,
         batch: 2,
         clip: 1.0,
@@ -99,10 +102,10 @@ impl Setting {
 
     /// For megabytes: rank 8 on all of attention, 256 tokens.
     pub const LARGE: Setting = Setting {
-        context: 256,
+        context: LARGE.context,
         text: 2048,
         bins: 16,
-        lora: LoraConfig::new(8, 16.0, 0.0, Targets::ATTENTION),
+        lora: LARGE.lora,
         pieces: Pieces { mlp_rows: 64, head_rows: 32, half_inputs: false },
         prefill: 32,
         kv: KvType::F32,
@@ -184,7 +187,7 @@ impl<'a, F: NorFlash> Device<'a, F> {
             Some(seal) => Samples::mount_sealed(samples, index, seal.clone())?,
             None => Samples::mount(samples, index)?,
         };
-        let (range, most) = (0..adapter.capacity() as u32, room.parameters.len());
+        let range = 0..adapter.capacity() as u32;
         let pair = match seal {
             Some(seal) => Pair::mount_sealed(adapter, range, seal)?,
             None => Pair::mount(adapter, range)?,
@@ -205,7 +208,7 @@ impl<'a, F: NorFlash> Device<'a, F> {
             let (asked, found) = (setting.bins, device.samples.bins());
             return Err(Error::Bins { asked, found });
         }
-        let needed = keep::bytes(most, device.room.first.len());
+        let needed = keep::bytes(&config, &setting.lora);
         if needed > device.pair.capacity() {
             let available = device.pair.capacity();
             return Err(Error::AdapterFlash { needed, available });

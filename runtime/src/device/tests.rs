@@ -186,6 +186,7 @@ fn what_goes_wrong_is_an_answer_and_changes_nothing() {
                 ("prefer 0", "expected prefer BIN<TAB>TEXT"),
                 ("prefer 0\tx", "Empty"),
                 ("prefer 99\tx", "NoSuchBin"),
+                ("prefer 0\t ", "has no word"),
                 ("hear no tab", "expected hear"),
                 ("gradient 0", "Empty"),
                 ("dance", "expected hear, ask"),
@@ -227,7 +228,7 @@ fn a_sealed_device_shows_nothing_of_what_was_said() {
 }
 
 #[test]
-fn settings_and_models_are_those_of_the_boards() {
+fn what_the_boards_say_of_the_built_in_model_is_so() {
     let base = crate::engine::Base::builtin(None).unwrap();
     assert_eq!(homespun_boards::BUILTIN, *base.config());
     let boards = [
@@ -237,11 +238,9 @@ fn settings_and_models_are_those_of_the_boards() {
     ];
     let image = pack(&base, Weights::Packed(Format::Q8)).unwrap();
     for (board, setting) in boards {
-        let default = board.default;
-        assert_eq!((default.context, default.lora), (setting.context, setting.lora));
-        assert!(Plan::of(base.config(), &setting, 1).least() as u64 <= default.budget);
-        assert!(image.weight_bytes <= default.weight_bytes() + 64 * 64);
-        assert!(default.weight_bytes() <= image.weight_bytes);
+        assert!(Plan::of(base.config(), &setting, 1).least() as u64 <= board.model.budget);
+        assert_eq!(board.model.weight_bytes(), image.weight_bytes, "{}", board.name);
+        assert_eq!((board.model.context, board.model.lora), (setting.context, setting.lora));
         assert!(image.bytes.len() as u64 <= board.partition("weights").len);
         assert!(setting.bins <= board.bins, "{}", board.name);
     }

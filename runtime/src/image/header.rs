@@ -15,7 +15,7 @@
 use heapless::Vec;
 use homespun_core::config::{Config, RopeScaling};
 use homespun_core::family::Family;
-use homespun_kernels::quant::Format;
+use homespun_kernels::DType;
 use serde::{Deserialize, Serialize};
 
 use super::template::Template;
@@ -161,7 +161,7 @@ impl Eos {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shape<'a> {
     family: &'a str,
-    sizes: [u32; 8],
+    sizes: [u32; 7],
     max_context: u32,
     norm_eps: f32,
     rope_theta: f32,
@@ -172,7 +172,7 @@ pub struct Shape<'a> {
 impl Shape<'_> {
     /// Of a model.
     pub fn of(c: &Config) -> Shape<'static> {
-        let sizes = [c.dim, c.hidden, c.layers, c.heads, c.kv_heads, c.head_dim, c.vocab, 0];
+        let sizes = [c.dim, c.hidden, c.layers, c.heads, c.kv_heads, c.head_dim, c.vocab];
         let llama3 = match c.rope_scaling {
             RopeScaling::None => None,
             RopeScaling::Llama3 {
@@ -202,7 +202,7 @@ impl Shape<'_> {
     /// # Errors
     /// If it cannot be computed with.
     pub fn config(&self) -> Result<Config, Error> {
-        let [dim, hidden, layers, heads, kv_heads, head_dim, vocab, _] =
+        let [dim, hidden, layers, heads, kv_heads, head_dim, vocab] =
             self.sizes.map(|size| size as usize);
         let [tied, qkv_bias, o_bias, mlp_bias, qk_norm] = self.flags;
         let rope_scaling = match self.llama3 {
@@ -314,10 +314,6 @@ pub struct Tensor<'a> {
 pub enum Kind {
     /// 32-bit floats.
     F32,
-    /// bfloat16.
-    Bf16,
-    /// Half precision.
-    F16,
     /// Packed, eight bits.
     Q8,
     /// Packed, four bits.
@@ -325,14 +321,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Bytes of a tensor of that shape, `None` where that is no number.
-    pub fn bytes(self, rows: usize, cols: usize) -> Option<usize> {
-        let elements = rows.checked_mul(cols)?;
+    /// As the kernels call it.
+    pub const fn dtype(self) -> DType {
         match self {
-            Kind::F32 => elements.checked_mul(4),
-            Kind::Bf16 | Kind::F16 => elements.checked_mul(2),
-            Kind::Q8 => Format::Q8.bytes(rows, cols),
-            Kind::Q4 => Format::Q4.bytes(rows, cols),
+            Kind::F32 => DType::F32,
+            Kind::Q8 => DType::Q8,
+            Kind::Q4 => DType::Q4,
         }
     }
 }

@@ -77,7 +77,8 @@ impl<'a> Image<'a> {
         let mut count = 0;
         for tensor in self.tensors() {
             let bytes = section(self.body, tensor.section).ok_or(Error::Header)?;
-            let expected = tensor.kind.bytes(tensor.rows as usize, tensor.cols as usize);
+            let (rows, cols) = (tensor.rows as usize, tensor.cols as usize);
+            let expected = tensor.kind.dtype().matrix_bytes(rows, cols);
             if expected != Some(bytes.len()) {
                 return Err(Error::Tensor);
             }
@@ -170,14 +171,11 @@ impl<'a> TensorSource<'a> for Image<'a> {
             [n, k] => (rows, cols) == (n, k),
             _ => false,
         };
-        let data = match tensor.kind {
-            Kind::F32 => bytemuck::try_cast_slice(bytes).map(Data::F32),
-            Kind::Bf16 => bytemuck::try_cast_slice(bytes).map(Data::Bf16),
-            Kind::F16 => bytemuck::try_cast_slice(bytes).map(Data::F16),
-            Kind::Q8 | Kind::Q4 => return Ok(None),
-        };
-        match data {
-            Ok(data) if same => Ok(Some(data)),
+        if tensor.kind != Kind::F32 {
+            return Ok(None);
+        }
+        match bytemuck::try_cast_slice(bytes) {
+            Ok(floats) if same => Ok(Some(Data::F32(floats))),
             _ => Err(Error::Tensor),
         }
     }
@@ -187,7 +185,7 @@ impl<'a> TensorSource<'a> for Image<'a> {
         let format = match tensor.kind {
             Kind::Q8 => Format::Q8,
             Kind::Q4 => Format::Q4,
-            Kind::F32 | Kind::Bf16 | Kind::F16 => return Ok(None),
+            Kind::F32 => return Ok(None),
         };
         if (tensor.rows as usize, tensor.cols as usize) != (rows, cols) {
             return Err(Error::Tensor);

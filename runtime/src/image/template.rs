@@ -160,7 +160,8 @@ impl<'a> Image<'a> {
         let Page { tokens, targets, .. } = page;
         let targets = &mut targets[..tokens.len()];
         targets.fill(false);
-        let (Some((from, end)), bpe) = (content, self.tokenizer()) else { return };
+        let Some((from, end)) = content else { return };
+        let bpe = self.tokenizer();
         targets[from..end].fill(true);
         let ids = tokens.ids();
         let is_end = |id: u32| bpe.is_control(id) && Some(id) != self.header().bos;

@@ -241,25 +241,14 @@ impl Buffer {
     /// # Errors
     /// If the bin cannot be read or written; it then holds what it held.
     pub fn annotate(&mut self, held: &Held, answer: &Answer) -> Result<(), Error> {
-        let error = |path: &std::path::Path| {
-            let path = path.to_owned();
-            move |source| Error::Samples { path, source }
+        let answer = match answer {
+            Answer::Accept => samples::Answer::Accept,
+            Answer::Preferred(text) => samples::Answer::Preferred(text),
+            Answer::Skip => samples::Answer::Skip,
         };
         let Self { samples, path, record, .. } = self;
-        let old = samples.read(held.bin, record).map_err(error(path))?;
-        let (flag, preferred) = match answer {
-            Answer::Accept => (Flags::ANNOTATED, None),
-            Answer::Preferred(text) => {
-                let same =
-                    held.dialogue.response().is_some_and(|reply| reply.trim() == text.trim());
-                let flag = if same { Flags::NONE } else { Flags::CORRECTED };
-                (flag.with(Flags::ANNOTATED), Some(text.as_str()))
-            }
-            Answer::Skip => (Flags::SKIPPED, None),
-        };
-        let sample = Sample { flags: old.flags.with(flag), preferred, ..old };
-        samples.put(held.bin, &sample).map_err(error(path))?;
-        Ok(())
+        let answered = samples.answer(held.bin, answer, record);
+        answered.map_err(|source| Error::Samples { path: path.clone(), source })
     }
 }
 

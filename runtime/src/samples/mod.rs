@@ -26,6 +26,7 @@
 
 use embedded_storage::nor_flash::NorFlash;
 
+mod answer;
 pub mod crc;
 mod erase;
 mod error;
@@ -45,6 +46,7 @@ mod wear;
 mod write;
 
 pub use crate::seal::Seal;
+pub use answer::Answer;
 pub use error::Error;
 pub use format::format;
 pub use layout::{BinInfo, Flags, RECORD_BYTES, flash_bytes, slots};

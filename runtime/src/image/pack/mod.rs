@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::header::{Eos, Header, Kind, PREAMBLE_BYTES, Preamble, Shape, Tensor};
 use super::{ALIGN, Image};
-use crate::checkpoint::{self, Part, Weight};
+use crate::checkpoint::{self, Part, Quantization, Weight};
 use crate::engine::Base;
 use crate::samples::crc;
 use body::Body;
@@ -107,13 +107,14 @@ impl Weights {
         if name == "f32" { Some(Weights::F32) } else { packed() }
     }
 
-    fn kind(self, config: &Config, tensor: &str) -> Kind {
-        let names = &config.family.spec().names;
+    /// How the matrix `tensor` is packed.
+    fn format(self, config: &Config, tensor: &str) -> Option<Format> {
         match self {
-            Weights::F32 => Kind::F32,
-            Weights::Packed(Format::Q8) => Kind::Q8,
-            Weights::Packed(Format::Q4) if [names.embed, names.head].contains(&tensor) => Kind::Q8,
-            Weights::Packed(Format::Q4) => Kind::Q4,
+            Weights::F32 => None,
+            Weights::Packed(format) => {
+                let quantization = Quantization { format, head: Format::Q8 };
+                Some(quantization.format_of(&config.family.spec().names, tensor))
+            }
         }
     }
 }
@@ -234,11 +235,11 @@ fn tensor(
         Weight::Matrix(matrix) => matrix,
     };
     let (rows, cols) = (matrix.rows(), matrix.cols());
-    let kind = weights.kind(config, &part.name);
-    let format = match kind {
-        Kind::Q8 => Some(Format::Q8),
-        Kind::Q4 => Some(Format::Q4),
-        Kind::F32 | Kind::Bf16 | Kind::F16 => None,
+    let format = weights.format(config, &part.name);
+    let kind = match format {
+        None => Kind::F32,
+        Some(Format::Q8) => Kind::Q8,
+        Some(Format::Q4) => Kind::Q4,
     };
     let bytes = match (matrix.storage(), format) {
         (Storage::Dense(data), None) => floats(data),
@@ -270,7 +271,7 @@ fn floats(data: Data<'_>) -> Vec<u8> {
 }
 
 /// Bytes at a multiple of [`ALIGN`].
-pub struct Aligned {
+pub(crate) struct Aligned {
     bytes: Vec<u8>,
     from: usize,
     len: usize,

@@ -61,7 +61,8 @@ fn every_damaged_byte_is_found() {
     assert_eq!(open(&bytes[..63]), Err(ImageError::NoImage));
     let short = ImageError::Short { needed: bytes.len() as u64, available: bytes.len() - 1 };
     assert_eq!(open(&bytes[..bytes.len() - 1]), Err(short));
-    assert_eq!(Image::open(&Aligned::new(&bytes).bytes()[1..]).map(drop), Err(ImageError::NoImage));
+    let askew = Aligned::new(&[&[0; 4], &bytes[..]].concat());
+    assert_eq!(Image::open(&askew.bytes()[4..]).map(drop), Err(ImageError::Misaligned));
     let mut other = bytes.clone();
     other[7] = 2;
     assert_eq!(open(&other), Err(ImageError::Version { found: 2 }));
